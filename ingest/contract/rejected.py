@@ -1,0 +1,45 @@
+"""What could not be accepted, and why: one JSON line per record of the rejected topic."""
+
+from __future__ import annotations
+
+import base64
+
+import msgspec
+
+#: Longest payload that is kept verbatim, in bytes; beyond, it is cut and `truncated` is set.
+MAX_PAYLOAD_BYTES = 256 * 1024
+
+
+class Rejected(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """One rejected line or request.
+
+    at         when it was rejected (ms, UTC)
+    stage      collector, worker or sink
+    reason     one of a closed list of short codes (bad_line, unknown_key, ...); detail: the words, with the path into the JSON
+    topic, partition, offset, line   where it lay, for what had reached Kafka (-1 otherwise)
+    payload    the bytes as text; with `encoding` base64 where they are no UTF-8
+    """
+
+    at: int
+    stage: str
+    reason: str
+    detail: str
+    app: str = ""
+    topic: str = ""
+    partition: int = -1
+    offset: int = -1
+    line: int = -1
+    payload: str = ""
+    encoding: str = "utf-8"
+    truncated: bool = False
+    context: dict[str, str] = {}
+
+
+def payload_fields(payload: bytes) -> tuple[str, str, bool]:
+    """(payload, encoding, truncated) for any bytes, so that they fit a Rejected and can be had back."""
+    truncated = len(payload) > MAX_PAYLOAD_BYTES
+    payload = payload[:MAX_PAYLOAD_BYTES]
+    try:
+        return payload.decode(), "utf-8", truncated
+    except UnicodeDecodeError:
+        return base64.b64encode(payload).decode(), "base64", truncated

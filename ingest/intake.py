@@ -1,0 +1,158 @@
+"""From an HTTP request to what must be made safe before it is answered, and the answer then. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import msgspec
+
+from ingest import answers
+from ingest.answers import Answer
+from ingest.contract.rejected import Rejected, payload_fields
+from ingest.inflate import inflate
+from ingest.keys import Keys, authorization_key
+from ingest.limits import Limits
+from ingest.protocols import Accepted, Batch, Receipt, native, segment, sensors
+from ingest.protocols.sensors_form import field_text, read_body, read_fields, read_payload
+from ingest.reasons import Reason, Refusal, RefusedError
+from ingest.routes import Route
+
+_JSON_LINES = ("application/x-ndjson", "application/jsonl", "application/x-jsonlines", "application/json-lines")
+_encode_rejected = msgspec.json.Encoder().encode
+
+
+class Request(NamedTuple):
+    """A request; `cut` when the body was longer than allowed and only its beginning is there."""
+
+    method: str
+    path: str
+    query: str
+    headers: Mapping[str, str]
+    body: bytes
+    cut: bool = False
+
+
+class Intake(NamedTuple):
+    """What became of a request.
+
+    accepted   event lines, to be made safe
+    rejected   records for the rejected topic, likewise
+    refused    the same as the rejected, for counting
+    answer     to be given once all that is safe
+    """
+
+    accepted: list[Accepted]
+    rejected: list[bytes]
+    refused: list[Refusal]
+    answer: Answer
+
+
+def take(request: Request, route: Route, keys: Keys, limits: Limits, received: int) -> Intake:
+    """Reads a request that came at `received` (ms). Never raises for what somebody sent."""
+    fields = read_fields(request.query.encode("utf-8", "surrogatepass")) if request.query else {}
+    receipt = Receipt(received, keys, limits, _candidates(request, route, fields))
+    try:
+        batch = _decode(request, route, fields, receipt)
+    except RefusedError as error:
+        refusal = Refusal(-1, error.reason, error.detail, _payload(request), keys.app_of(*receipt.candidates))
+        return _refused_whole(request, route, receipt, refusal)
+    accepted, refused = batch.accepted, batch.refused
+    rejected = [_encode_rejected(rejected_of(one, request, route, receipt)) for one in refused] if refused else []
+    answer = answers.native(len(accepted), refused) if route.protocol == "native" else _ok(request, route)
+    return Intake(accepted, rejected, refused, answer)
+
+
+def unforeseen(request: Request, route: Route, keys: Keys, limits: Limits, received: int, error: Exception) -> Intake:
+    """What becomes of a request that a fault of ours kept from being read: it is set aside whole."""
+    receipt = Receipt(received, keys, limits)
+    refusal = Refusal(-1, Reason.UNFORESEEN, type(error).__name__, _payload(request))
+    return _refused_whole(request, route, receipt, refusal)
+
+
+def _decode(request: Request, route: Route, fields: dict[str, bytes], receipt: Receipt) -> Batch:
+    limits = receipt.limits
+    if request.cut:
+        raise RefusedError(Reason.TOO_LARGE, f"the body is larger than {limits.body_bytes} bytes")
+    if route.protocol == "native":
+        app = receipt.keys.app_of(*receipt.candidates)
+        if not app:
+            raise RefusedError(
+                Reason.UNKNOWN_KEY,
+                "no app of the plan has this write key: send one as `Authorization: Bearer <key>` or X-Write-Key",
+            )
+        body = inflate(request.body, request.headers.get("Content-Encoding", ""), limits.inflated_bytes)
+        lines = request.headers.get("Content-Type", "").partition(";")[0].strip().lower() in _JSON_LINES
+        return native.decode(body, app, receipt, lines)
+    body = inflate(request.body, request.headers.get("Content-Encoding", ""), limits.inflated_bytes)
+    if route.protocol == "segment":
+        return segment.decode(body, route.call, receipt)
+    payload = read_payload(fields, limits.inflated_bytes)
+    if payload is None and request.method != "GET":
+        payload = read_body(body, limits.inflated_bytes)
+        if payload is None:
+            raise RefusedError(Reason.BAD_BODY, "no data and no data_list")
+    return sensors.decode(payload, receipt) if payload is not None else Batch()
+
+
+def _candidates(request: Request, route: Route, fields: dict[str, bytes]) -> tuple[str, ...]:
+    """The keys that header and query name, in the order in which they are tried."""
+    headers = request.headers
+    found = [authorization_key(headers.get("Authorization", "")), headers.get("X-Write-Key", "")]
+    if fields:
+        found += [field_text(fields, name) for name in ("key", "writeKey", "token", "project")]
+    return tuple(key for key in found if key)
+
+
+def _ok(request: Request, route: Route) -> Answer:
+    if route.protocol == "segment":
+        return answers.SEGMENT_OK
+    return answers.SENSORS_GIF if request.method == "GET" else answers.SENSORS_OK
+
+
+def _refused_whole(request: Request, route: Route, receipt: Receipt, refusal: Refusal) -> Intake:
+    if route.protocol == "native":
+        answer = answers.native_refusal(refusal.reason, refusal.detail)
+        if answer.status != 400:
+            return Intake([], [], [refusal], answer)  # the client knows, and has it still
+    else:
+        answer = _ok(request, route)
+    return Intake([], [_encode_rejected(rejected_of(refusal, request, route, receipt))], [refusal], answer)
+
+
+def _payload(request: Request) -> bytes:
+    """What came: the body, or the query of a request that has none."""
+    return request.body or request.query.encode("utf-8", "surrogatepass")
+
+
+def rejected_of(refusal: Refusal, request: Request, route: Route, receipt: Receipt) -> Rejected:
+    """The record for the rejected topic."""
+    payload, encoding, truncated = payload_fields(refusal.payload)
+    context = {"protocol": route.protocol, "path": request.path, "method": request.method}
+    if refusal.index >= 0:
+        context["index"] = str(refusal.index)
+    for name, header in (
+        ("content_type", "Content-Type"),
+        ("content_encoding", "Content-Encoding"),
+        ("user_agent", "User-Agent"),
+    ):
+        if value := request.headers.get(header):
+            context[name] = _clean(value)
+    if refusal.reason is Reason.UNKNOWN_KEY and receipt.candidates:
+        context["key"] = _clean(receipt.candidates[0][:64])
+    return Rejected(
+        at=receipt.received,
+        stage="collector",
+        reason=refusal.reason,
+        detail=answers.cut(refusal.detail),
+        app=refusal.app,
+        payload=payload,
+        encoding=encoding,
+        truncated=truncated or request.cut,
+        context=context,
+    )
+
+
+def _clean(text: str) -> str:
+    """A header's value as text that can be encoded: aiohttp keeps bytes that are no UTF-8 as lone surrogates."""
+    return text[:256].encode("utf-8", "replace").decode()

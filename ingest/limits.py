@@ -1,0 +1,39 @@
+"""How much may come from outside. Every limit is a number here or in the settings; none is implied."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from ingest.contract.settings import CollectorSettings
+
+#: Objects and arrays inside each other. Every reader after us recurses: a limit far below theirs keeps them safe.
+MAX_DEPTH = 64
+#: Ids, names, versions: as long as the contract allows.
+MAX_TEXT = 256
+#: A duration beyond a day is a broken clock, not usage.
+MAX_DURATION_MS = 86_400_000
+#: Bytes of events in one frame. Kafka's usual limit for a record is 1 MiB, and a batch around it needs room.
+MAX_FRAME_BYTES = 900_000
+#: Bytes of one encoded event line: it must fit a frame.
+MAX_LINE_BYTES = MAX_FRAME_BYTES
+#: Array elements that a body may have at most, told by its commas, before anything is made of them.
+MAX_COMMAS = 1_000_000
+
+
+class Limits(NamedTuple):
+    """The limits that are settings."""
+
+    body_bytes: int
+    inflated_bytes: int
+    batch_events: int
+    event_bytes: int
+
+
+def limits_of(settings: CollectorSettings) -> Limits:
+    """The limits of a collector."""
+    return Limits(
+        body_bytes=settings.max_body_bytes,
+        inflated_bytes=settings.max_inflated_bytes,
+        batch_events=settings.max_batch_events,
+        event_bytes=settings.max_event_bytes,
+    )

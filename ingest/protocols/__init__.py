@@ -1,0 +1,71 @@
+"""One module per protocol: bytes of a request in, event lines and refusals out. Pure: receipt and limits are arguments."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import msgspec
+
+from ingest.json_text import DECODE_ERRORS, words
+from ingest.keys import Keys
+from ingest.limits import MAX_LINE_BYTES, Limits
+from ingest.line import EventLine, encode_line
+from ingest.reasons import Reason, Refusal, RefusedError
+
+
+class Receipt(NamedTuple):
+    """What a decoder is told about the request besides its body.
+
+    received     when it came (ms)
+    keys         the plan's write keys; `candidates`: what header and query say, the best first
+    """
+
+    received: int
+    keys: Keys
+    limits: Limits
+    candidates: tuple[str, ...] = ()
+
+
+class Accepted(NamedTuple):
+    """An event that counts: its app, person, and encoded line."""
+
+    app: str
+    person: str
+    line: bytes
+
+
+@dataclass(slots=True)
+class Batch:
+    """What became of the events of a request's body."""
+
+    accepted: list[Accepted] = field(default_factory=list)
+    refused: list[Refusal] = field(default_factory=list)
+
+    def add(self, index: int, raw: bytes, path: str, app: str, decode: Callable[[], EventLine]) -> None:
+        """Decodes one event; whatever is wrong with it concerns it alone."""
+        try:
+            event = decode()
+            line = encode_line(event)
+            if len(line) > MAX_LINE_BYTES:
+                raise RefusedError(
+                    Reason.TOO_LARGE, f"the event's line has {len(line)} bytes, at most {MAX_LINE_BYTES} fit a frame"
+                )
+        except RefusedError as error:
+            self.refuse(index, error.reason, words(error, path), raw, app)
+        except DECODE_ERRORS as error:
+            self.refuse(index, reason_of(error), words(error, path), raw, app)
+        else:
+            self.accepted.append(Accepted(event.app, event.person, line))
+
+    def refuse(self, index: int, reason: Reason, detail: str, payload: bytes, app: str = "") -> None:
+        """Sets something aside."""
+        self.refused.append(Refusal(index, reason, detail, payload, app))
+
+
+def reason_of(error: Exception) -> Reason:
+    """The reason that a decoder's error is."""
+    if isinstance(error, RecursionError):
+        return Reason.TOO_DEEP
+    return Reason.BAD_EVENT if isinstance(error, msgspec.ValidationError) else Reason.BAD_JSON

@@ -1,0 +1,283 @@
+"""Segment's HTTP API, which RudderStack shares: a batch of calls, or one call to a path of its own."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import msgspec
+
+from ingest.contract.event import EventType, Merge
+from ingest.json_text import DECODE_ERRORS, check_event, elements, split_broken, words
+from ingest.limits import MAX_TEXT
+from ingest.line import EMPTY, NO_RAW, EventLine, content_id, id_text, is_object, name_text, short
+from ingest.platforms import platform_of
+from ingest.protocols import Batch, Receipt
+from ingest.protocols.overflow import refuse_overflow
+from ingest.reasons import Reason, RefusedError
+from ingest.time_rules import event_time, read_sent, read_time
+
+PROTOCOL = "segment"
+#: Last part of a path -> the call that it is.
+CALLS: dict[str, EventType] = {
+    **dict.fromkeys(("t", "track"), "track"),
+    **dict.fromkeys(("i", "identify"), "identify"),
+    **dict.fromkeys(("p", "page"), "page"),
+    **dict.fromkeys(("s", "screen"), "screen"),
+    **dict.fromkeys(("a", "alias"), "alias"),
+    **dict.fromkeys(("g", "group"), "group"),
+}
+
+_Text = str | int | None
+
+
+class Envelope(msgspec.Struct):
+    """A batch as a whole."""
+
+    batch: msgspec.Raw
+    writeKey: Any = None
+    sentAt: Any = None
+    context: msgspec.Raw = NO_RAW
+
+
+class Call(msgspec.Struct):
+    """One call. Fields that are absent or null are alike; what is not named here is in `raw` alone."""
+
+    type: str | None = None
+    messageId: _Text = None
+    anonymousId: _Text = None
+    userId: _Text = None
+    previousId: _Text = None
+    groupId: _Text = None
+    event: str | None = None
+    name: str | None = None
+    timestamp: Any = None
+    originalTimestamp: Any = None
+    sentAt: Any = None
+    writeKey: Any = None
+    properties: msgspec.Raw = NO_RAW
+    traits: msgspec.Raw = NO_RAW
+    context: msgspec.Raw = NO_RAW
+
+
+class _Named(msgspec.Struct):
+    name: Any = None
+    version: Any = None
+
+
+class _Device(msgspec.Struct):
+    id: Any = None
+    advertisingId: Any = None
+
+
+class _Campaign(msgspec.Struct):
+    source: Any = None
+    medium: Any = None
+
+
+class Context(msgspec.Struct):
+    """The parts of `context` that have a column."""
+
+    library: _Named | None = None
+    os: _Named | None = None
+    app: _Named | None = None
+    device: _Device | None = None
+    campaign: _Campaign | None = None
+    sessionId: Any = None
+
+
+_decode_call = msgspec.json.Decoder(Call).decode
+_decode_context = msgspec.json.Decoder(Context).decode
+_decode_envelope = msgspec.json.Decoder(Envelope).decode
+_NO_CONTEXT = Context()
+
+
+def decode(body: bytes, call: str, receipt: Receipt) -> Batch:
+    """All events of a request. `call` is the last part of the path: batch, b, import, or one of CALLS.
+
+    Raises RefusedError when the body as a whole holds no calls.
+    """
+    if call in CALLS:
+        return _decode_single(body, CALLS[call], receipt)
+    envelope = _envelope(body)
+    app = receipt.keys.app_of(*receipt.candidates, short(envelope.writeKey))
+    parts = elements(bytes(envelope.batch))
+    batch = Batch()
+    if not app:
+        raise RefusedError(Reason.UNKNOWN_KEY, "no app of the plan has this write key")
+    sent = read_sent(envelope.sentAt)
+    context = _outer_context(envelope.context, receipt)
+    explicit = call == "import"  # a bulk import of the past: its times are meant
+    limit = receipt.limits.batch_events
+    for index, raw in enumerate(parts[:limit]):
+        line = partial(decode_call, raw, None, app, sent, receipt, context, explicit)
+        batch.add(index, raw, f"$.batch[{index}]", app, line)
+    refuse_overflow(batch, parts, limit, app)
+    return batch
+
+
+def _decode_single(body: bytes, kind: EventType, receipt: Receipt) -> Batch:
+    batch = Batch()
+    body = body.strip()
+    try:
+        found = _decode_call(body)
+    except DECODE_ERRORS:
+        found = Call()  # what is wrong is said where the event is decoded
+    app = receipt.keys.app_of(*receipt.candidates, short(found.writeKey))
+    if not app:
+        raise RefusedError(Reason.UNKNOWN_KEY, "no app of the plan has this write key")
+    batch.add(0, body, "$", app, lambda: decode_call(body, kind, app, read_sent(found.sentAt), receipt))
+    return batch
+
+
+def decode_call(
+    raw: bytes,
+    kind: EventType | None,
+    app: str,
+    sent: int,
+    receipt: Receipt,
+    outer_context: msgspec.Raw = NO_RAW,
+    explicit: bool = False,
+) -> EventLine:
+    """One call; `kind` is what the path says, where it says it. Raises RefusedError, or one of DECODE_ERRORS."""
+    raw, text = check_event(raw, receipt.limits.event_bytes)
+    found = _decode_call(raw)
+    kind = CALLS.get((found.type or "").lower(), kind)
+    if kind is None:
+        raise RefusedError(Reason.BAD_EVENT, "expected track, identify, page, screen, alias or group - at `$.type`")
+    user, anonymous = id_text(found.userId, "$.userId"), id_text(found.anonymousId, "$.anonymousId")
+    previous = id_text(found.previousId, "$.previousId")
+    if not user and not anonymous and not previous:
+        raise RefusedError(Reason.NO_PERSON, "neither userId nor anonymousId - at `$`")
+    message_id = id_text(found.messageId, "$.messageId") if not isinstance(found.messageId, str) else found.messageId
+    stamp, path = (found.timestamp, "$.timestamp") if found.timestamp else (found.originalTimestamp, "$.originalTimestamp")
+    device_time = read_time(stamp, path)
+    raw_context, context = _context(found.context, outer_context)
+    library = context.library or _Named()
+    lib = short(library.name)
+    merge = None
+    if kind == "identify" and user and anonymous:
+        merge = Merge(source=f"a:{anonymous}", target=f"u:{user}", how="identify")
+    elif kind == "alias" and previous and (user or anonymous):
+        merge = Merge(source=f"a:{previous}", target=f"u:{user}" if user else f"a:{anonymous}", how="alias")
+    return EventLine(
+        id=(message_id if len(message_id) <= MAX_TEXT else content_id(message_id)) or content_id(text),
+        app=app,
+        person=f"u:{user}" if user else f"a:{anonymous or previous}",
+        event=_name(kind, found),
+        type=kind,
+        time=event_time(device_time, sent, receipt.received, explicit),
+        received=receipt.received,
+        device_time=device_time,
+        sent=sent,
+        platform=platform_of(short(context.os.name) if context.os else "", lib),
+        version=short(context.app.version) if context.app else "",
+        channel=(short(context.campaign.source) or short(context.campaign.medium)) if context.campaign else "",
+        props=_props(found.traits if kind in ("identify", "group") else found.properties),
+        context=raw_context,
+        ids=_ids(found, context, user, anonymous, previous),
+        merge=merge,
+        protocol=PROTOCOL,
+        lib=lib,
+        lib_version=short(library.version),
+        raw=text,
+    )
+
+
+def _envelope(body: bytes) -> Envelope:
+    """The envelope, also of a body that is broken somewhere inside. Raises RefusedError when there is no batch in it."""
+    try:
+        found = _decode_envelope(body)
+    except msgspec.ValidationError as error:
+        raise RefusedError(Reason.BAD_BODY, str(error)) from error
+    except DECODE_ERRORS as error:
+        found = _broken_envelope(body, error)
+    if bytes(memoryview(found.batch)[:1]) != b"[":
+        raise RefusedError(Reason.BAD_BODY, "expected an array - at `$.batch`")
+    return found
+
+
+def _broken_envelope(body: bytes, error: Exception) -> Envelope:
+    refused = RefusedError(Reason.BAD_BODY, words(error, "$"))
+    if body.lstrip()[:1] != b"{":
+        raise refused from error
+    members = dict(split_broken(body))
+    if b'"batch"' not in members:
+        raise refused from error
+    return Envelope(
+        batch=msgspec.Raw(members[b'"batch"']), writeKey=_scalar(members, b'"writeKey"'), sentAt=_scalar(members, b'"sentAt"')
+    )
+
+
+def _scalar(members: dict[bytes, bytes], key: bytes) -> object:
+    try:
+        return msgspec.json.decode(members.get(key, b"null"))
+    except DECODE_ERRORS:
+        return None
+
+
+def _name(kind: EventType, found: Call) -> str:
+    """Track calls are named; pages and screens by their name; the others by what they are."""
+    if kind == "track":
+        return name_text(found.event, "$.event")
+    if kind in ("page", "screen"):
+        return name_text(found.name or found.event or kind, "$.name")
+    return kind
+
+
+def _props(raw: msgspec.Raw) -> msgspec.Raw:
+    """The object that it is; what is no object stays in `raw`."""
+    return raw if is_object(raw) else EMPTY
+
+
+def _context(raw: msgspec.Raw, outer: msgspec.Raw) -> tuple[msgspec.Raw, Context]:
+    """The event's context, else the batch's; its known parts where they are what one expects."""
+    if not is_object(raw):
+        raw = outer
+    if not is_object(raw):
+        return EMPTY, _NO_CONTEXT
+    try:
+        return raw, _decode_context(raw)
+    except msgspec.ValidationError:
+        return raw, _loose_context(raw)
+
+
+def _outer_context(raw: msgspec.Raw, receipt: Receipt) -> msgspec.Raw:
+    """The batch's context as it may be put into events; nothing where it may not."""
+    try:
+        return msgspec.Raw(check_event(bytes(raw), receipt.limits.event_bytes)[0])
+    except RefusedError:
+        return EMPTY
+
+
+def _loose_context(raw: msgspec.Raw) -> Context:
+    """The context of somebody who puts other types there: a part that does not fit is left out, the rest holds."""
+    parts = msgspec.json.decode(raw, type=dict[str, Any])
+    fitting: dict[str, Any] = {}
+    for name in Context.__struct_fields__:
+        try:
+            msgspec.convert({name: parts.get(name)}, Context)
+        except msgspec.ValidationError:
+            continue
+        fitting[name] = parts.get(name)
+    return msgspec.convert(fitting, Context)
+
+
+def _ids(found: Call, context: Context, user: str, anonymous: str, previous: str) -> dict[str, str]:
+    ids = {}
+    if anonymous:
+        ids["anonymous_id"] = anonymous
+    if user:
+        ids["user_id"] = user
+    if previous:
+        ids["previous_id"] = previous
+    if found.groupId is not None and (group := short(found.groupId)):
+        ids["group_id"] = group
+    if context.device is not None:
+        if device := short(context.device.id):
+            ids["device_id"] = device
+        if advertising := short(context.device.advertisingId):
+            ids["advertising_id"] = advertising
+    if context.sessionId is not None and (session := short(context.sessionId)):
+        ids["session_id"] = session
+    return ids

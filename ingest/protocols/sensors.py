@@ -1,0 +1,241 @@
+"""Sensors Analytics' protocol: events, logins, bindings, profiles and items of the web, mobile, mini-program and server SDKs."""
+
+from __future__ import annotations
+
+import re
+from functools import partial
+from typing import Any
+
+import msgspec
+
+from ingest.contract.event import EventType
+from ingest.json_text import DECODE_ERRORS, check_event, elements, words
+from ingest.limits import MAX_DURATION_MS
+from ingest.line import EMPTY, NO_RAW, EventLine, content_id, id_text, is_object, name_text, short
+from ingest.platforms import platform_of
+from ingest.protocols import Batch, Receipt, reason_of
+from ingest.protocols.overflow import refuse_overflow
+from ingest.protocols.sensors_form import Payload
+from ingest.protocols.sensors_identity import Identity, identify
+from ingest.reasons import Reason, RefusedError
+from ingest.time_rules import event_time, read_sent, read_time
+
+PROTOCOL = "sensors"
+_TYPES: dict[str, EventType] = {
+    "track": "track",
+    "track_signup": "identify",
+    "track_id_bind": "bind",
+    "track_id_unbind": "unbind",
+    "item_set": "item",
+    "item_delete": "item",
+}
+#: The time of sending changes when an event is sent again: no part of what it is.
+_FLUSH_TIME = re.compile(rb',?\s*"_flush_time"\s*:\s*-?[0-9]+(?:\.[0-9]+)?')
+
+_Text = str | int | None
+
+
+class SensorsEvent(msgspec.Struct):
+    """One event. Fields that are absent or null are alike; what is not named here is in `raw` alone."""
+
+    type: str
+    event: str | None = None
+    time: Any = None
+    distinct_id: _Text = None
+    original_id: _Text = None
+    login_id: _Text = None
+    anonymous_id: _Text = None
+    identities: dict[str, Any] | None = None
+    track_id: Any = msgspec.field(name="_track_id", default=None)
+    flush_time: Any = msgspec.field(name="_flush_time", default=None)
+    time_free: Any = None
+    project: Any = None
+    token: Any = None
+    item_type: _Text = None
+    item_id: _Text = None
+    properties: msgspec.Raw = NO_RAW
+    lib: msgspec.Raw = NO_RAW
+
+
+class Properties(msgspec.Struct):
+    """The preset properties that have a column, or say who it was."""
+
+    os: Any = msgspec.field(name="$os", default=None)
+    lib: Any = msgspec.field(name="$lib", default=None)
+    app_version: Any = msgspec.field(name="$app_version", default=None)
+    utm_source: Any = msgspec.field(name="$utm_source", default=None)
+    latest_utm_source: Any = msgspec.field(name="$latest_utm_source", default=None)
+    is_login_id: Any = msgspec.field(name="$is_login_id", default=None)
+    preset_duration: Any = msgspec.field(name="$event_duration", default=None)
+    event_duration: Any = None
+    device_id: Any = msgspec.field(name="$device_id", default=None)
+    session_id: Any = msgspec.field(name="$event_session_id", default=None)
+
+
+class Library(msgspec.Struct):
+    """Who sent it."""
+
+    name: Any = msgspec.field(name="$lib", default=None)
+    version: Any = msgspec.field(name="$lib_version", default=None)
+    app_version: Any = msgspec.field(name="$app_version", default=None)
+
+
+class Envelope(msgspec.Struct):
+    """What tells an encrypted payload from an event."""
+
+    ekey: Any = None
+    payload: Any = None
+    payloads: Any = None
+
+
+_decode_event = msgspec.json.Decoder(SensorsEvent).decode
+_decode_properties = msgspec.json.Decoder(Properties).decode
+_decode_library = msgspec.json.Decoder(Library).decode
+_NO_PROPERTIES = Properties()
+_NO_LIBRARY = Library()
+
+
+def decode(payload: Payload, receipt: Receipt) -> Batch:
+    """All events of a payload. Raises RefusedError when it holds none as a whole."""
+    body = payload.text.strip()
+    if body[:1] == b"[":
+        parts, path = elements(body), "$[{}]"
+    elif body[:1] == b"{":
+        parts, path = [body], "$"
+    else:
+        raise RefusedError(Reason.BAD_BODY, "expected a JSON object or array")
+    batch = Batch()
+    limit = receipt.limits.batch_events
+    url_app = receipt.keys.app_of(*receipt.candidates)
+    for index, raw in enumerate(parts[:limit]):
+        where = path.format(index)
+        try:
+            text, verbatim = check_event(raw, receipt.limits.event_bytes)
+            found = _decode_event(text)
+        except RefusedError as error:
+            batch.refuse(index, error.reason, words(error, where), raw, url_app)
+            continue
+        except DECODE_ERRORS as error:
+            if b'"ekey"' in raw and _is_encrypted(raw):
+                batch.refuse(index, Reason.ENCRYPTED, f"an encrypted envelope - at `{where}`", raw, url_app)
+            else:
+                batch.refuse(index, reason_of(error), words(error, where), raw, url_app)
+            continue
+        app = _app(found, url_app, receipt)
+        if not app:
+            batch.refuse(index, Reason.UNKNOWN_KEY, f"no app of the plan has this token or project - at `{where}`", raw)
+            continue
+        line = partial(event_line, found, text, verbatim, app, receipt, payload.crc)
+        batch.add(index, raw, where, app, line)
+    refuse_overflow(batch, parts, limit, url_app)
+    return batch
+
+
+def event_line(found: SensorsEvent, text: bytes, verbatim: str, app: str, receipt: Receipt, crc: str) -> EventLine:
+    """The line of a decoded event; `text` and `verbatim` are its JSON. Raises RefusedError, or one of DECODE_ERRORS."""
+    kind: EventType = "profile" if found.type.startswith("profile_") else _TYPES.get(found.type, "profile")
+    if kind == "profile" and not found.type.startswith("profile_"):
+        raise RefusedError(Reason.BAD_EVENT, f'unknown type "{short(found.type)[:64]}" - at `$.type`')
+    properties = _properties(found.properties)
+    library = _library(found.lib)
+    identity = _identity(found, kind, properties)
+    device_time = read_time(found.time, "$.time")
+    sent = read_sent(found.flush_time)
+    lib = short(library.name) or short(properties.lib)
+    ids = identity.ids
+    if device := short(properties.device_id):
+        ids["device_id"] = device
+    if session := short(properties.session_id):
+        ids["session_id"] = session
+    return EventLine(
+        id=_event_id(found, text, device_time),
+        app=app,
+        person=identity.person,
+        event=name_text(found.event or (None if kind == "track" else found.type), "$.event"),
+        type=kind,
+        time=event_time(device_time, sent, receipt.received, found.time_free is True),
+        received=receipt.received,
+        device_time=device_time,
+        sent=sent,
+        platform=platform_of(short(properties.os), lib),
+        version=short(properties.app_version) or short(library.app_version),
+        channel=short(properties.utm_source) or short(properties.latest_utm_source),
+        duration=_duration(found.event or "", properties),
+        props=found.properties if is_object(found.properties) else EMPTY,
+        context=_context(found.lib, crc),
+        ids=ids,
+        merge=identity.merge,
+        protocol=PROTOCOL,
+        lib=lib,
+        lib_version=short(library.version),
+        raw=verbatim,
+    )
+
+
+def _is_encrypted(raw: bytes) -> bool:
+    try:
+        found = msgspec.json.decode(raw, type=Envelope)
+    except DECODE_ERRORS:
+        return False
+    return bool(found.ekey) and bool(found.payload or found.payloads)
+
+
+def _app(found: SensorsEvent, url_app: str, receipt: Receipt) -> str:
+    """The app: by the event's own token or project where it has one, else by the request's. A token that is not known is not
+    replaced by the request's: the event says that it belongs elsewhere."""
+    token, project = short(found.token), short(found.project)
+    if token:
+        return receipt.keys.app_of(token, project)
+    return (receipt.keys.app_of(project) if project else "") or url_app
+
+
+def _identity(found: SensorsEvent, kind: EventType, properties: Properties) -> Identity:
+    if kind == "item":
+        name, number = short(found.item_type), short(found.item_id)
+        if not name and not number:
+            raise RefusedError(Reason.NO_PERSON, "an item needs item_type or item_id - at `$`")
+        return Identity(f"a:{f'$item+{name}+{number}'[:256]}", None, {"item_type": name, "item_id": number})
+    return identify(
+        kind,
+        distinct=id_text(found.distinct_id, "$.distinct_id"),
+        original=id_text(found.original_id, "$.original_id"),
+        login=id_text(found.login_id, "$.login_id"),
+        anonymous=id_text(found.anonymous_id, "$.anonymous_id"),
+        identities={name: value for name, one in (found.identities or {}).items() if (value := short(one))},
+        is_login_id=properties.is_login_id is True,
+    )
+
+
+def _event_id(found: SensorsEvent, raw: bytes, device_time: int) -> str:
+    """The SDK's number of the event is random of nine digits, so it is a key only together with who, when and what."""
+    track_id = short(found.track_id)
+    if track_id:
+        return content_id(short(found.distinct_id), track_id, device_time, found.type, found.event or "")
+    return content_id(_FLUSH_TIME.sub(b"", raw))
+
+
+def _duration(event: str, properties: Properties) -> int:
+    """What the SDK itself measured for one of its own events, such as $AppEnd: seconds, here as milliseconds."""
+    if event[:1] != "$":
+        return 0
+    for seconds in (properties.preset_duration, properties.event_duration):
+        if isinstance(seconds, int | float) and not isinstance(seconds, bool) and 0 < seconds <= MAX_DURATION_MS / 1000:
+            return round(seconds * 1000)
+    return 0
+
+
+def _properties(raw: msgspec.Raw) -> Properties:
+    return _decode_properties(raw) if is_object(raw) else _NO_PROPERTIES
+
+
+def _library(raw: msgspec.Raw) -> Library:
+    return _decode_library(raw) if is_object(raw) else _NO_LIBRARY
+
+
+def _context(lib: msgspec.Raw, crc: str) -> msgspec.Raw:
+    parts = []
+    if is_object(lib):
+        parts.append(b'"lib":' + bytes(lib))
+    if crc:
+        parts.append(b'"crc":' + msgspec.json.encode(crc))
+    return msgspec.Raw(b"{" + b",".join(parts) + b"}") if parts else EMPTY

@@ -1,0 +1,43 @@
+"""A collector on the session's broker, in a thread of this process."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import msgspec
+import pytest
+
+from deploy.kafka.broker import LocalBroker
+from deploy.kafka.ports import free_port
+from deploy.kafka.topics import create_topics
+from ingest.contract.settings import Settings, read_settings
+from tests.ingest.running import RunningCollector
+
+APPS = """
+[[apps]]
+id = "bank"
+write_keys = ["WRITEKEY_seg", "SA_TOKEN"]
+[[apps]]
+id = "p3"
+write_keys = ["tk3"]
+"""
+
+
+def settings_on(bootstrap: str, prefix: str) -> Settings:
+    """Settings of a collector of its own on a broker."""
+    settings = read_settings(APPS, {})
+    return msgspec.structs.replace(
+        settings,
+        kafka=msgspec.structs.replace(settings.kafka, bootstrap_servers=bootstrap, topic_prefix=prefix, partitions=4),
+        collector=msgspec.structs.replace(settings.collector, port=free_port(), metrics_port=free_port()),
+    )
+
+
+@pytest.fixture(scope="module")
+def collector(broker: LocalBroker, request: pytest.FixtureRequest) -> Iterator[RunningCollector]:
+    """A running collector with topics of this module's own."""
+    settings = settings_on(broker.bootstrap, f"c-{request.module.__name__.rpartition('.')[2]}")
+    create_topics(settings)
+    with RunningCollector(settings) as running:
+        running.wait_until_ready()
+        yield running

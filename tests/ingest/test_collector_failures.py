@@ -1,0 +1,227 @@
+"""The promise under failure: a 200 is in Kafka, everything else is a 503, and the collector recovers by itself."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from deploy.kafka.broker import LocalBroker
+from deploy.kafka.ports import free_port
+from deploy.kafka.topics import create_topics
+from ingest.collector.main import run
+from ingest.contract.errors import ConfigError, LayoutError, UnavailableError
+from ingest.contract.settings import Settings
+from tests.ingest.conftest import APPS, settings_on
+from tests.ingest.running import RunningCollector, ask, events_in
+
+pytestmark = [pytest.mark.broker, pytest.mark.timeout(120)]
+HEADERS = {"X-Write-Key": "SA_TOKEN"}
+
+
+@pytest.fixture
+def own_broker(tmp_path: Path) -> Iterator[LocalBroker]:
+    """A broker that may be killed."""
+    broker = LocalBroker(tmp_path / "var")
+    broker.start()
+    yield broker
+    broker.stop()
+
+
+def quick(settings: Settings, **changes: object) -> Settings:
+    """The same with an acknowledgement time-out that a test can wait for."""
+    collector = msgspec.structs.replace(settings.collector, ack_timeout_ms=3000, **changes)
+    return msgspec.structs.replace(settings, collector=collector)
+
+
+class Load:
+    """Posts single events from threads until stopped; remembers what was acknowledged."""
+
+    def __init__(self, port: int, threads: int = 3) -> None:
+        self.acked: set[str] = set()
+        self.statuses: list[int] = []
+        self.slowest = 0.0
+        self._port = port
+        self._stop = threading.Event()
+        self._threads = [threading.Thread(target=self._run, daemon=True) for _ in range(threads)]
+        for thread in self._threads:
+            thread.start()
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            number = uuid.uuid4().hex
+            started = time.monotonic()
+            try:
+                status = ask(self._port, "/v1/events", {"id": number, "event": "e", "user_id": number[:3]}, HEADERS).status
+            except ConnectionRefusedError:
+                status = 0
+            except OSError:
+                status = -1
+            self.slowest = max(self.slowest, time.monotonic() - started)
+            self.statuses.append(status)
+            if status == 200:
+                self.acked.add(number)
+            time.sleep(0.005 if status == 200 else 0.05)
+
+    def stop(self) -> None:
+        self._stop.set()
+        for thread in self._threads:
+            thread.join(30)
+
+
+def test_a_killed_broker_means_503_until_it_is_back_and_nothing_acknowledged_is_lost(own_broker: LocalBroker) -> None:
+    settings = quick(settings_on(own_broker.bootstrap, "killed"))
+    create_topics(settings)
+    with RunningCollector(settings) as collector:
+        collector.wait_until_ready()
+        load = Load(collector.port)
+        time.sleep(1)
+        os.kill(own_broker.pid, signal.SIGKILL)
+        collector.wait_until_ready(False)
+        reply = collector.send({"event": "e", "user_id": "1"})
+        assert (reply.status, reply.json()["code"], reply.headers["Retry-After"]) == (503, "unavailable", "2")
+        assert collector.ask("/health/live").status == 200
+        started = time.monotonic()
+        assert collector.ask("/sa?token=SA_TOKEN", b"data=e30").status == 503
+        assert time.monotonic() - started < 1
+        own_broker.stop()
+        own_broker.start()
+        collector.wait_until_ready()
+        before = len(load.acked)
+        time.sleep(1)
+        load.stop()
+        assert len(load.acked) > before > 0
+        assert set(load.statuses) == {200, 503}
+        assert load.slowest < 8
+        assert collector.metric("footfall_collector_in_flight_bytes") == 0
+    assert load.acked <= {event.id for event in events_in(settings)}
+
+
+def test_a_broker_that_freezes_and_goes_on_is_found_again(own_broker: LocalBroker) -> None:
+    settings = quick(settings_on(own_broker.bootstrap, "frozen"))
+    create_topics(settings)
+    with RunningCollector(settings) as collector:
+        collector.wait_until_ready()
+        assert collector.send({"event": "e", "user_id": "1"}).status == 200
+        os.kill(own_broker.pid, signal.SIGSTOP)
+        try:
+            started = time.monotonic()
+            assert collector.send({"event": "e", "user_id": "1"}).status == 503
+            assert time.monotonic() - started < 5
+            assert collector.send({"event": "e", "user_id": "1"}).status == 503
+        finally:
+            os.kill(own_broker.pid, signal.SIGCONT)
+        collector.wait_until_ready()
+        assert collector.send({"event": "e", "user_id": "1"}).status == 200
+
+
+def test_it_starts_before_the_broker_and_takes_events_when_that_is_there(tmp_path: Path) -> None:
+    broker = LocalBroker(tmp_path / "var")
+    broker.start()
+    settings = settings_on(broker.bootstrap, "late")
+    create_topics(settings)
+    broker.stop()
+    with RunningCollector(settings) as collector:
+        assert collector.ask("/health/ready").status == 503
+        assert collector.send({"event": "e", "user_id": "1"}).status == 503
+        broker.start()
+        try:
+            collector.wait_until_ready()
+            assert collector.send({"event": "e", "user_id": "1"}).status == 200
+        finally:
+            broker.stop()
+
+
+def test_sigterm_answers_what_was_asked_and_ends_with_0(broker: LocalBroker, tmp_path: Path) -> None:
+    settings = settings_on(broker.bootstrap, f"term-{uuid.uuid4().hex[:6]}")
+    create_topics(settings)
+    toml = tmp_path / "footfall.toml"
+    kafka, door = settings.kafka, settings.collector
+    toml.write_text(
+        f'[kafka]\nbootstrap_servers = "{broker.bootstrap}"\npartitions = 4\ntopic_prefix = "{kafka.topic_prefix}"\n'
+        f"[collector]\nport = {door.port}\nmetrics_port = {door.metrics_port}\n{APPS}"
+    )
+    command = [sys.executable, "-m", "deploy.cli", "--config", str(toml), "collector"]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    try:
+        until = time.monotonic() + 30
+        while True:
+            try:
+                if ask(door.port, "/health/ready").status == 200:
+                    break
+            except OSError:
+                pass
+            assert process.poll() is None
+            assert time.monotonic() < until
+            time.sleep(0.1)
+        load = Load(door.port)
+        time.sleep(1)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(20) == 0
+        load.stop()
+    finally:
+        process.kill()
+        _, said = process.communicate()
+    assert "Traceback" not in said
+    assert set(load.statuses) <= {200, 0}, "a request that was taken was not answered"
+    assert load.acked <= {event.id for event in events_in(settings)}
+
+
+def test_ports_in_use_are_named(broker: LocalBroker) -> None:
+    settings = settings_on(broker.bootstrap, "ports")
+    for name in ("port", "metrics_port"):
+        with socket.socket() as taken:
+            taken.bind(("127.0.0.1", 0))
+            taken.listen()
+            collector = msgspec.structs.replace(settings.collector, **{name: taken.getsockname()[1]})
+            with pytest.raises(UnavailableError, match=rf"collector\.{name} \d+ .*in use.*: free it"):
+                run(msgspec.structs.replace(settings, collector=collector))
+
+
+def test_another_partition_count_ends_it(broker: LocalBroker) -> None:
+    settings = settings_on(broker.bootstrap, f"count-{uuid.uuid4().hex[:6]}")
+    create_topics(settings)
+    other = msgspec.structs.replace(settings, kafka=msgspec.structs.replace(settings.kafka, partitions=5))
+    with pytest.raises(LayoutError, match=r"has 4 partitions, the settings say 5"):
+        run(other)
+
+
+def test_settings_without_a_broker_or_without_keys_are_errors() -> None:
+    settings = settings_on("", "none")
+    with pytest.raises(ConfigError, match=r"kafka\.bootstrap_servers"):
+        run(settings)
+    with pytest.raises(ConfigError, match=r"write_keys"):
+        run(msgspec.structs.replace(settings_on("127.0.0.1:1", "none"), apps=[]))
+
+
+def test_memory_is_bounded_while_kafka_does_not_answer(own_broker: LocalBroker) -> None:
+    settings = quick(settings_on(own_broker.bootstrap, "bounded"), max_in_flight_bytes=300_000, port=free_port())
+    create_topics(settings)
+    with RunningCollector(settings) as collector:
+        collector.wait_until_ready()
+        os.kill(own_broker.pid, signal.SIGSTOP)
+        try:
+            body = [{"event": "e", "user_id": str(number), "props": {"x": "y" * 50_000}} for number in range(2)]
+
+            async def all_at_once() -> list[int]:
+                posts = (asyncio.to_thread(collector.ask, "/v1/events", body, HEADERS) for _ in range(8))
+                return [reply.status for reply in await asyncio.gather(*posts)]
+
+            started = time.monotonic()
+            assert set(asyncio.run(all_at_once())) == {503}
+            assert time.monotonic() - started < 8
+        finally:
+            os.kill(own_broker.pid, signal.SIGCONT)
+        collector.wait_until_ready()
+        assert collector.ask("/v1/events", body, HEADERS).status == 200

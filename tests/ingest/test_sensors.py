@@ -1,0 +1,227 @@
+"""Sensors Analytics' protocol beyond what the captures show."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import json
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+
+from ingest.contract.event import Event, Merge
+from ingest.reasons import Reason
+from tests.ingest.helpers import LIMITS, NOW, events, post, rejections
+
+TRACK: dict[str, Any] = {"type": "track", "event": "e", "distinct_id": "d", "time": NOW - 5000, "properties": {}}
+QUERY = "project=default&token=SA_TOKEN"
+
+
+def form(value: object, name: str = "data", zipped: bool = True) -> bytes:
+    """A form as the SDKs send it."""
+    raw = value if isinstance(value, bytes) else json.dumps(value, ensure_ascii=False).encode()
+    text = quote(base64.b64encode(gzip.compress(raw) if zipped else raw), safe="")
+    return f"{name}={text}&gzip={int(zipped)}&crc=-17".encode()
+
+
+def track(**fields: Any) -> Event:
+    """What comes of one event."""
+    intake = post("/sa", form(TRACK | fields), query=QUERY, key="")
+    assert intake.refused == []
+    (event,) = events(intake)
+    return event
+
+
+@pytest.mark.parametrize(
+    ("fields", "person"),
+    [
+        ({}, "a:d"),
+        ({"properties": {"$is_login_id": True}}, "u:d"),
+        ({"properties": {"$is_login_id": False}}, "a:d"),
+        ({"login_id": "L", "anonymous_id": "x"}, "u:L"),
+        ({"distinct_id": "d", "anonymous_id": "d"}, "a:d"),
+        ({"distinct_id": "d", "anonymous_id": "x"}, "u:d"),
+        ({"identities": {"$identity_login_id": "d"}}, "u:d"),
+        ({"identities": {"$identity_login_id": "other"}}, "a:d"),
+        ({"distinct_id": None, "identities": {"$identity_login_id": "L"}}, "u:L"),
+        ({"distinct_id": None, "anonymous_id": "x"}, "a:x"),
+        ({"distinct_id": 77}, "a:77"),
+        ({"type": "track_signup", "event": "$SignUp", "original_id": "x"}, "u:d"),
+        ({"type": "item_set", "distinct_id": None, "item_type": "fund", "item_id": "F1"}, "a:$item+fund+F1"),
+    ],
+)
+def test_whose_event_it_is(fields: dict[str, Any], person: str) -> None:
+    assert track(**fields).person == person
+
+
+def test_merges() -> None:
+    signup = track(type="track_signup", event="$SignUp", original_id="x")
+    assert signup.merge == Merge(source="a:x", target="u:d", how="track_signup")
+    ids = {"$identity_login_id": "d", "$identity_mobile": "138"}
+    bind = track(type="track_id_bind", event="$BindID", identities=ids)
+    assert (bind.type, bind.merge) == ("bind", Merge(source="a:$identity_mobile+138", target="u:d", how="bind"))
+    unbind = track(type="track_id_unbind", event="$UnbindID", identities=ids)
+    assert (unbind.type, unbind.merge) == ("unbind", None)
+    assert unbind.ids["$identity_mobile"] == "138"
+
+
+def test_types_that_are_no_activity() -> None:
+    kinds = {kind: track(type=kind, event=None, item_id="1").type for kind in ("profile_set", "profile_unset", "item_delete")}
+    assert kinds == {"profile_set": "profile", "profile_unset": "profile", "item_delete": "item"}
+    assert track(type="profile_set", event=None).event == "profile_set"
+
+
+def test_preset_properties_have_their_columns() -> None:
+    preset = {"$os": "HarmonyOS", "$app_version": "9.1.0", "$latest_utm_source": "sms", "$device_id": "dev"}
+    event = track(properties=preset, lib={"$lib": "HarmonyOS", "$lib_version": "1.2"}, _track_id=5)
+    assert (event.platform, event.version, event.channel) == ("harmony", "9.1.0", "sms")
+    assert (event.lib, event.lib_version) == ("HarmonyOS", "1.2")
+    assert event.ids["device_id"] == "dev"
+    assert event.context == {"lib": {"$lib": "HarmonyOS", "$lib_version": "1.2"}, "crc": "-17"}
+
+
+@pytest.mark.parametrize(
+    ("name", "properties", "duration"),
+    [
+        ("$AppEnd", {"$event_duration": 12.345}, 12345),
+        ("$AppEnd", {"event_duration": 3}, 3000),
+        ("$MPHide", {"$event_duration": 0.0004}, 0),
+        ("my_timer", {"event_duration": 3}, 0),
+        ("$AppEnd", {"$event_duration": -3}, 0),
+        ("$AppEnd", {"$event_duration": 90_000}, 0),
+        ("$AppEnd", {"$event_duration": "long"}, 0),
+        ("$AppEnd", {"$event_duration": True}, 0),
+    ],
+)
+def test_durations_that_the_sdk_measured(name: str, properties: dict[str, Any], duration: int) -> None:
+    assert track(event=name, properties=properties).duration == duration
+
+
+def test_a_track_id_is_a_key_only_with_who_when_and_what() -> None:
+    ids = {
+        track(_track_id=1).id,
+        track(_track_id=2).id,
+        track(_track_id=1, distinct_id="x").id,
+        track(_track_id=1, event="f").id,
+        track(_track_id=1, time=NOW).id,
+        track(_track_id=1, type="profile_set").id,
+    }
+    assert len(ids) == 6
+    assert track(_track_id=1, _flush_time=NOW).id == track(_track_id=1, _flush_time=NOW + 9).id
+
+
+def test_without_a_track_id_the_content_but_for_the_time_of_sending_is() -> None:
+    assert track(_flush_time=NOW).id == track(_flush_time=NOW + 9).id == track().id
+    assert track(_flush_time=NOW).id != track(properties={"a": 1}, _flush_time=NOW).id
+
+
+def test_a_time_that_is_meant_is_not_corrected() -> None:
+    hour = 3_600_000
+    assert track(time=NOW - 3 * hour, _flush_time=NOW - hour).time == NOW - 2 * hour
+    assert track(time=NOW - 3 * hour, _flush_time=NOW - hour, time_free=True).time == NOW - 3 * hour
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        form(TRACK),
+        form(TRACK, zipped=False),
+        form([TRACK], "data_list"),
+        form([TRACK], "data_list", zipped=False),
+        form([TRACK]),
+        json.dumps(TRACK).encode(),
+        json.dumps([TRACK], indent=1).encode(),
+        gzip.compress(form(TRACK)),
+        b"data=" + base64.b64encode(json.dumps(TRACK).encode()),
+        b"data=" + base64.b64encode(json.dumps(TRACK | {"x": "???>>>"}).encode()).replace(b"+", b" "),
+        b"data_list=" + base64.urlsafe_b64encode(json.dumps([TRACK | {"x": "???>>>"}]).encode()).rstrip(b"="),
+    ],
+)
+def test_every_envelope_is_opened(body: bytes) -> None:
+    for path in ("/sa", "/sa.gif", "/debug"):
+        intake = post(path, body, query=QUERY, key="")
+        assert len(events(intake)) == 1
+        assert (intake.answer.status, intake.answer.body) == (200, b"")
+
+
+def test_a_get_is_answered_with_an_image() -> None:
+    query = f"{QUERY}&{form(TRACK, zipped=False).decode()}&ext=crc%3D-5"
+    intake = post("/sa.gif", query=query, key="", method="GET")
+    assert len(events(intake)) == 1
+    assert (intake.answer.content_type, intake.answer.body[:3]) == ("image/gif", b"GIF")
+    nothing = post("/sa.gif", query=QUERY, key="", method="GET")
+    assert (nothing.answer.status, nothing.accepted, nothing.rejected) == (200, [], [])
+
+
+def test_an_encrypted_envelope_is_kept_and_named() -> None:
+    envelope = {"pkv": 1, "ekey": "abc", "flush_time": NOW, "payloads": ["xyz"]}
+    intake = post("/sa", b"gzip=9&data=" + quote(json.dumps(envelope)).encode(), query=QUERY, key="")
+    (record,) = rejections(intake)
+    assert (intake.answer.status, record.reason, record.app) == (200, Reason.ENCRYPTED, "bank")
+    assert json.loads(record.payload) == envelope
+
+
+def test_the_events_own_token_says_which_app_it_belongs_to() -> None:
+    assert track(project="p3", token="tk3").app == "p3"
+    assert track(project="production").app == "bank"
+    assert track(project="tk3").app == "p3"
+    intake = post("/sa", form([TRACK, TRACK | {"token": "revoked"}], "data_list"), query=QUERY, key="")
+    assert len(events(intake)) == 1
+    assert [(one.index, one.reason) for one in intake.refused] == [(1, Reason.UNKNOWN_KEY)]
+
+
+def test_an_unknown_token_is_answered_200_and_kept() -> None:
+    intake = post("/sa", form(TRACK), query="token=other", key="")
+    (record,) = rejections(intake)
+    assert (intake.answer.status, record.reason, record.context["key"]) == (200, Reason.UNKNOWN_KEY, "other")
+    assert json.loads(record.payload) == TRACK
+
+
+def test_the_project_alone_may_be_the_key() -> None:
+    assert len(events(post("/sa", form(TRACK), query="project=SA_TOKEN", key=""))) == 1
+
+
+def test_a_bad_event_among_good_ones_is_set_aside() -> None:
+    bad = [
+        TRACK | {"type": "click"},
+        TRACK | {"event": ""},
+        TRACK | {"distinct_id": ""},
+        TRACK | {"time": "x"},
+        {},
+        5,
+        TRACK | {"type": 5},
+    ]
+    intake = post("/sa", form([TRACK, *bad, TRACK], "data_list"), query=QUERY, key="")
+    assert len(events(intake)) == 2
+    assert [one.reason for one in intake.refused] == [
+        Reason.BAD_EVENT,
+        Reason.BAD_EVENT,
+        Reason.NO_PERSON,
+        Reason.BAD_TIME,
+        Reason.BAD_EVENT,
+        Reason.BAD_EVENT,
+        Reason.BAD_EVENT,
+    ]
+    assert all(f"`$[{one.index}]" in one.detail for one in intake.refused)
+
+
+def test_an_event_that_is_no_json_leaves_the_others_whole() -> None:
+    raw = b"[" + json.dumps(TRACK).encode() + b',{"a":NaN},' + json.dumps(TRACK).encode() + b"]"
+    intake = post("/sa", form(raw, "data_list"), query=QUERY, key="")
+    assert len(events(intake)) == 2
+    assert [(one.index, one.reason) for one in intake.refused] == [(1, Reason.BAD_JSON)]
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"data=", b"data=%%%", b"data=abc", b"x=y", b"\xff", b"data=eHh4", b"data_list=e30K&gzip=1"]
+)
+def test_nonsense_is_answered_200_and_kept(body: bytes) -> None:
+    intake = post("/sa", body, query=QUERY, key="")
+    assert (intake.answer.status, intake.accepted) == (200, [])
+    assert len(rejections(intake)) == 1
+
+
+def test_limits_hold_inside_of_the_base64_too() -> None:
+    intake = post("/sa", form(b" " * 1_000_000), query=QUERY, key="", limits=LIMITS._replace(inflated_bytes=10_000))
+    assert [record.reason for record in rejections(intake)] == [Reason.TOO_LARGE]
