@@ -1,0 +1,302 @@
+"""One partition of the worker: frames go in; changed records, changed totals and rejected lines come out.
+
+Pure: the shell reads frames, writes what `take` gives in one transaction, and calls `commit` when that is done.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import msgspec
+
+from ingest.contract.errors import LayoutError
+from ingest.contract.event import read_frame
+from ingest.contract.partition import partition_of
+from ingest.contract.rejected import Rejected, payload_fields
+from streams.clock import ScopeClock
+from streams.codec import (
+    CLOCK_KEY,
+    STATE_KEY,
+    decode_clock,
+    decode_record,
+    decode_state,
+    encode_clock,
+    encode_record,
+    encode_state,
+)
+from streams.contract.merge import decode_merge, encode_merge
+from streams.contributions import FunnelPlace, Scopes, sum_afresh
+from streams.emission import Emission
+from streams.facets import UnknownApp
+from streams.funnel import tie
+from streams.identity import Identity
+from streams.joiner import Joiner
+from streams.life import RETENTION_DAYS
+from streams.names import Names
+from streams.record import JoinRules, Record
+from streams.resolve import Resolver
+from streams.rules import Rules
+from streams.totals import Totals
+
+#: A receipt may be ahead of the broker's clock by so much; further ahead it would close windows that are open.
+MAX_AHEAD_MS = 600_000
+NOT_PERSONS = (STATE_KEY, CLOCK_KEY)
+
+
+class Taken(NamedTuple):
+    """What a checkpoint must write in one transaction.
+
+    records, totals   (key, value) for this partition of the changelog, of the metrics topic
+    merges            (partition of the merges topic, person, line)
+    rejected          lines
+    """
+
+    records: list[tuple[bytes, bytes]]
+    totals: list[tuple[bytes, bytes]]
+    merges: list[tuple[int, bytes, bytes]]
+    rejected: list[bytes]
+
+
+class Counters:
+    """What happened since the process started; for operators, not exact across restarts."""
+
+    __slots__ = ("events", "frames", "passive", "rejected")
+
+    def __init__(self) -> None:
+        self.frames = 0
+        self.events: dict[str, int] = {}
+        self.passive = 0
+        self.rejected: dict[str, int] = {}
+
+
+class Partition:
+    """The records and totals of one events partition.
+
+    base        person key -> encoded record, as recovered from the changelog; `commit` keeps it up to date
+    partitions  how many events partitions there are
+    """
+
+    def __init__(self, rules: Rules, topic: str, number: int, partitions: int, base: dict[bytes, bytes], cached: int) -> None:
+        self.number = number
+        self.counters = Counters()
+        self._rules = rules
+        self._topic = topic
+        self._partitions = partitions
+        self._base = base
+        self._cached = cached
+        # decoded records: those lately used, and those used before them, which are let go together
+        self._records: dict[str, Record] = {}
+        self._aged: dict[str, Record] = {}
+        self._dirty: dict[str, Record] = {}
+        self._rejected: list[bytes] = []
+        self._written_names = 0
+        self.clock = decode_clock(base[CLOCK_KEY]) if CLOCK_KEY in base else 0
+        self._names = Names()
+        self._open_state()
+        clocks = {zone.name: ScopeClock(zone, rules.horizon) for zone in rules.scopes.values()}
+        self._zone_clocks = list(clocks.values())
+        for clock in self._zone_clocks:
+            clock.advance(self.clock)
+        self._scopes = self._number_scopes(clocks)
+        self.totals = self.summed_afresh()
+        self.joiner = Joiner(rules, self._scopes, self.totals)
+        self.identity = Identity(self._join_rules(), self._names, self._scopes, self.totals)
+        # events under a merged id count nowhere here: they are joined into a record that is handed over
+        self._stray_joiner = Joiner(rules, self._scopes, self._empty_totals())
+        self._resolver = Resolver(rules, self._names, self._scopes.clocks)
+        self._emission = Emission(rules, self._names, self._scopes.clocks, number, self.totals)
+
+    def _open_state(self) -> None:
+        data = self._base.get(STATE_KEY)
+        if data is None:
+            return
+        state = decode_state(data)
+        for what, value in state.definitions.items():
+            now = self._rules.definitions.get(what, value)
+            if now != value:
+                raise LayoutError(
+                    f"{what} was {value} when this project's records were written and is {now} now: "
+                    "set it back, or name a new project.layout (and kafka.topic_prefix) to count anew"
+                )
+        self._names = Names(state.names)
+        self._written_names = len(self._names)
+
+    def _number_scopes(self, zone_clocks: dict[str, ScopeClock]) -> Scopes:
+        """Numbers all that the plan can name, so that names seldom grow later."""
+        number, rules = self._names.number, self._rules
+        clocks: dict[int, ScopeClock] = {}
+        for scope, zone in rules.scopes.items():
+            clocks[number(scope)] = zone_clocks[zone.name]
+            for facet in rules.facet_names[scope]:
+                number(facet)
+        for day in range(RETENTION_DAYS + 1):
+            number(f"d{day}")
+        funnels = {
+            number(f"funnel:{name}"): FunnelPlace(name, number(scope), clocks[number(scope)], rule, number, self._names.text)
+            for name, (scope, rule) in rules.funnels.items()
+        }
+        return Scopes(clocks, {number(app): number(f"app:{app}") for app in rules.apps}, funnels)
+
+    def _join_rules(self) -> JoinRules:
+        funnels = {number: (place.rule, place.clock.zone) for number, place in self._scopes.funnels.items()}
+        return JoinRules(self._rules.horizon, self._rules.gap_ms, funnels)
+
+    def _empty_totals(self) -> Totals:
+        return Totals(self._rules.gap_ms, lambda day: self._names.number(f"d{day}"))
+
+    def summed_afresh(self) -> Totals:
+        """Totals made anew from the records as last committed: what the running ones must be equal to."""
+        totals = self._empty_totals()
+        known = (decode_record(data) for key, data in self._base.items() if key not in NOT_PERSONS)
+        return sum_afresh(totals, self._scopes, known)
+
+    @property
+    def persons(self) -> int:
+        """Persons in this partition, as of the last commit."""
+        return len(self._base) - sum(key in self._base for key in NOT_PERSONS)
+
+    @property
+    def dirty(self) -> int:
+        """Records changed since the last `take`."""
+        return len(self._dirty)
+
+    # --- frames in
+
+    def apply_frame(self, frame: bytes, offset: int, appended: int) -> None:
+        """Joins a frame's events into their records. `appended` is the broker's time of the Kafka record (ms, UTC).
+
+        Lines that cannot be counted are kept for the rejected topic. Applying a frame again changes nothing.
+        """
+        self.counters.frames += 1
+        events, bad = read_frame(frame, self._rules.decoder)
+        for line in bad:
+            self._reject(line.payload, "bad_line", line.reason, offset, line.line, appended)
+        for index, event in enumerate(events):
+            reason = self._apply(event, appended)
+            if reason is not None:
+                number, payload = _nth_line(frame, index, {line.line for line in bad})
+                self._reject(payload, *reason, offset, number, appended, event.app)
+
+    def apply_merge(self, line: bytes, offset: int, appended: int) -> None:
+        """Takes a message of the merges topic (streams.contract.merge). Applying it again changes nothing."""
+        try:
+            message = decode_merge(line)
+        except msgspec.DecodeError as error:
+            self._reject(line, "bad_merge", str(error), offset, 0, appended)
+            return
+        if message.kind == "merged" or (message.kind == "handover" and message.layout not in ("", self._rules.layout)):
+            return
+        self._advance(message.clock)
+        record = self._record(message.person)
+        if record is None:
+            self._reject(line, "wrong_partition", f"person {message.person} is of another partition", offset, 0, appended)
+        elif message.kind == "claim":
+            if self.identity.grant(message.person, record, message.target):
+                self._dirty[message.person] = record
+        elif self.identity.take_over(record, message.record):
+            self._dirty[message.person] = record
+
+    def _reject(self, payload: bytes, reason: str, detail: str, offset: int, line: int, at: int, app: str = "") -> None:
+        text, encoding, truncated = payload_fields(payload)
+        self.counters.rejected[reason] = self.counters.rejected.get(reason, 0) + 1
+        rejected = Rejected(
+            at=at,
+            stage="worker",
+            reason=reason,
+            detail=detail,
+            app=app,
+            topic=self._topic,
+            partition=self.number,
+            offset=offset,
+            line=line,
+            payload=text,
+            encoding=encoding,
+            truncated=truncated,
+        )
+        self._rejected.append(msgspec.json.encode(rejected))
+
+    def _apply(self, event: Any, appended: int) -> tuple[str, str] | None:
+        """Counts one event; (reason, detail) if it must not count."""
+        received = event.received
+        if received > appended + MAX_AHEAD_MS:
+            return "received_in_future", f"received {received} is ahead of the broker's clock {appended} by over 10 minutes"
+        try:
+            resolved = self._resolver.resolve(event)
+        except UnknownApp:
+            return "unknown_app", f'app "{event.app}" is not in the plan'
+        person = event.person
+        record = self._record(person)
+        if record is None:
+            return "wrong_partition", f"person {person} belongs to partition {partition_of(person, self._partitions)}"
+        self._advance(received)
+        if event.merge is not None:
+            self.identity.claim(event.merge.source, event.merge.target)
+        if resolved is None:
+            self.counters.passive += 1
+            return None
+        self.counters.events[event.app] = self.counters.events.get(event.app, 0) + 1
+        order = tie(event.id) if resolved.funnels else 0
+        time = min(event.time, received)
+        if record.target:
+            self._stray_joiner.join_event(self.identity.stray(record.target), resolved, time, order, received, event.duration)
+        elif self.joiner.join_event(record, resolved, time, order, received, event.duration):
+            self._dirty[person] = record
+        return None
+
+    def _advance(self, received: int) -> None:
+        if received > self.clock:
+            self.clock = received
+            for clock in self._zone_clocks:
+                clock.advance(received)
+
+    def _record(self, person: str) -> Record | None:
+        """The person's record, a new one if there is none; None for a person of another partition."""
+        record = self._records.get(person)
+        if record is None:
+            if partition_of(person, self._partitions) != self.number:
+                return None
+            record = self._aged.get(person)
+            if record is None:
+                data = self._base.get(person.encode())
+                record = decode_record(data) if data is not None else Record()
+            self._records[person] = record
+        return record
+
+    # --- checkpoints out
+
+    def take(self, now: int) -> Taken:
+        """What has changed since the last take, to be written in one transaction; `now` is the wall clock (ms, UTC)."""
+        records = [(person.encode(), encode_record(record)) for person, record in self._dirty.items()]
+        totals = self._emission.take(now)
+        if records:
+            records.append((CLOCK_KEY, encode_clock(self.clock)))
+            if len(self._names) != self._written_names:
+                self._written_names = len(self._names)
+                records.append((STATE_KEY, encode_state(self._names.all(), self._rules.definitions)))
+        merges = [
+            (partition_of(message.person, self._partitions), message.person.encode(), encode_merge(message))
+            for message in self.identity.take(self.clock, now, self._rules.layout)
+        ]
+        self._stray_joiner = Joiner(self._rules, self._scopes, self._empty_totals())
+        taken = Taken(records, totals, merges, self._rejected)
+        self._dirty = {}
+        self._rejected = []
+        return taken
+
+    def commit(self, taken: Taken) -> None:
+        """The transaction of `taken` is through: its records are what the changelog holds."""
+        self._base.update(taken.records)
+        if len(self._records) > self._cached // 2:
+            self._aged, self._records = self._records, dict(self._dirty)
+
+    def decoded(self) -> Mapping[str, Record]:
+        """All records, decoded, changes not yet taken included. For tests and tools."""
+        records = {key.decode(): decode_record(data) for key, data in self._base.items() if key not in NOT_PERSONS}
+        return records | self._aged | self._records
+
+
+def _nth_line(frame: bytes, index: int, bad: set[int]) -> tuple[int, bytes]:
+    """(number, bytes) of the index-th good line of a frame."""
+    good = [(number, line) for number, line in enumerate(frame.split(b"\n")) if number not in bad and line.strip()]
+    return good[index]

@@ -1,0 +1,100 @@
+"""Shell: the person table's store: what the changelog holds, one map per partition, and up to which offset.
+
+Faust's own memory store mixes partitions and keeps the keys of revoked ones; sums over it would count persons twice.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from faust.stores.base import Store
+from faust.tables.table import Table
+
+from streams.worker.ownership import Ownership
+
+#: Faust logs each service under its class's module; ours belong with its own.
+FAUST_LOG = logging.getLogger("faust")
+
+
+class PartitionStore(Store):
+    """Partition -> key -> value, with the last changelog offset that is in it."""
+
+    logger = FAUST_LOG
+
+    def __post_init__(self) -> None:
+        self.partitions: dict[int, dict[bytes, bytes]] = {}
+        self.offsets: dict[int, int] = {}
+        self.data: dict[Any, Any] = {}  # Faust looks at it; always empty
+
+    @property
+    def ownership(self) -> Ownership:
+        """Who is told when partitions come and go; set on the app by streams.worker.app."""
+        ownership: Ownership = self.app.ownership
+        return ownership
+
+    def partition(self, number: int) -> dict[bytes, bytes]:
+        """The map of a partition, the same object as long as it is owned."""
+        return self.partitions.setdefault(number, {})
+
+    def apply(self, number: int, records: Iterable[tuple[bytes, bytes | None]], last: int) -> None:
+        """Takes over records of the changelog up to offset `last`; a value of None removes the key."""
+        known = self.partition(number)
+        for key, value in records:
+            if value is None:
+                known.pop(key, None)
+            else:
+                known[key] = value
+        self.offsets[number] = max(last, self.offsets.get(number, -1))
+
+    # --- what Faust calls
+
+    def persisted_offset(self, tp: Any) -> int | None:
+        return self.offsets.get(tp.partition)
+
+    def set_persisted_offset(self, tp: Any, offset: int) -> None:
+        self.offsets[tp.partition] = max(offset, self.offsets.get(tp.partition, -1))
+
+    def apply_changelog_batch(self, batch: Iterable[Any], to_key: Callable[..., Any], to_value: Callable[..., Any]) -> None:
+        for event in batch:
+            message = event.message
+            self.apply(message.partition, [(message.key, message.value)], message.offset)
+
+    def reset_state(self) -> None:
+        self.partitions.clear()
+        self.offsets.clear()
+
+    async def on_rebalance(self, assigned: set[Any], revoked: set[Any], newly_assigned: set[Any], generation_id: int = 0) -> None:
+        """Before recovery: forgets what is another's now, and fences whoever had what is ours now."""
+        changelog = self.table.changelog_topic.topics
+        lost = [tp.partition for tp in revoked if tp.topic in changelog]
+        for number in lost:
+            self.partitions.pop(number, None)
+            self.offsets.pop(number, None)
+        await self.ownership.change(lost, [tp.partition for tp in newly_assigned if tp.topic in changelog])
+
+    async def backup_partition(self, *args: Any, **kwargs: Any) -> None:
+        raise NotImplementedError("the changelog is the backup")
+
+    def restore_backup(self, *args: Any, **kwargs: Any) -> None:
+        raise NotImplementedError("the changelog is the backup")
+
+
+class PersonTable(Table):
+    """A table that is only ever written by checkpoints."""
+
+    logger = FAUST_LOG
+
+    def _new_store(self) -> PartitionStore:
+        return PartitionStore(
+            "memory://",
+            self.app,
+            self,
+            table_name=self.name,
+            key_type=bytes,
+            value_type=bytes,
+            key_serializer="raw",
+            value_serializer="raw",
+            loop=self.loop,
+        )
