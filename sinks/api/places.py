@@ -1,0 +1,71 @@
+"""The plan as the API tells it: apps, groups, facets, funnels."""
+
+from __future__ import annotations
+
+from ingest.contract.plan import Plan
+from ingest.contract.zones import Zone, date_of_day
+from sinks.api.shapes import AppInfo, Apps, Catalogue, CatalogueMetric, FacetInfo, FunnelInfo, Step
+from streams.contract.catalogue import CATALOGUE
+
+
+def apps(plan: Plan, now: int) -> Apps:
+    """Apps and groups at `now` (ms)."""
+
+    def one(scope: str, name: str, kind: str, population: int, members: list[str]) -> AppInfo:
+        zone = Zone(plan.zone_name(scope))
+        return AppInfo(
+            id=scope,
+            name=name or scope,
+            kind=kind,
+            time_zone=zone.name,
+            today=date_of_day(zone.day(now)).isoformat(),
+            hour=zone.clock_hour(zone.hour(now)),
+            population=population,
+            facets=[FacetInfo(facet, facet_title(plan, facet)) for facet in facets(plan, scope)],
+            apps=members,
+        )
+
+    found = [one(app.id, app.name, "app", app.population, []) for app in plan.apps]
+    found += [one(group.id, group.name, "group", group.population, list(group.apps)) for group in plan.groups]
+    return Apps(plan.project.name, found)
+
+
+def facets(plan: Plan, scope: str) -> list[str]:
+    """The facets whose active users are counted: of a group, activities only."""
+    if any(group.id == scope for group in plan.groups):
+        return ["", *(f"activity:{one.id}" for one in plan.activities)]
+    return plan.facets(scope)
+
+
+def facet_title(plan: Plan, facet: str) -> str:
+    """A facet in the plan's words; "" for any activity."""
+    kind, _, value = facet.partition(":")
+    for name, listed in (("activity", plan.activities), ("scene", plan.scenes)):
+        if kind == name:
+            return next((one.name or one.id for one in listed if one.id == value), value)
+    segment = next((one for one in plan.segments if one.id == kind), None)
+    return f"{segment.name or kind}: {value}" if segment else facet
+
+
+def catalogue(plan: Plan) -> Catalogue:
+    """Metrics and funnels."""
+    return Catalogue(
+        metrics=[CatalogueMetric(**(metric._asdict() | {"windows": list(metric.windows)})) for metric in CATALOGUE],
+        funnels=[
+            FunnelInfo(
+                id=funnel.id,
+                name=funnel.name or funnel.id,
+                app=funnel.app,
+                window_hours=funnel.window_hours,
+                by=funnel.by,
+                steps=[Step(step.event, f"{funnel.id}:{number}") for number, step in enumerate(funnel.steps, 1)],
+            )
+            for funnel in plan.funnels
+        ],
+    )
+
+
+def latest_day(plan: Plan, now: int) -> int:
+    """The day number of today in the easternmost of the plan's zones."""
+    names = {plan.project.time_zone, *(app.time_zone for app in plan.apps if app.time_zone)}
+    return max(Zone(name).day(now) for name in names)

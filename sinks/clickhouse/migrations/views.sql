@@ -1,0 +1,295 @@
+-- One name for each number. FINAL, because a total that is not merged yet has several versions; the filter on the layout and
+-- those of a panel on app, facet and window are on the sorting key, where they are safe with FINAL.
+
+CREATE OR REPLACE VIEW apps {on_cluster} AS
+SELECT id, name, time_zone, population, kind
+FROM plan_apps FINAL
+WHERE NOT removed;
+
+CREATE OR REPLACE VIEW totals {on_cluster} AS
+SELECT metric, app, facet, window, start, day, hour, fromUnixTimestamp64Milli(start, 'UTC') AS start_at,
+    sum(metrics.value) AS value, fromUnixTimestamp64Milli(max(metrics.at), 'UTC') AS at
+FROM metrics FINAL
+WHERE layout = (SELECT argMax(layouts.layout, layouts.since) FROM layouts) AND window NOT IN ('5m', '30m')
+GROUP BY metric, app, facet, window, start, day, hour
+UNION ALL
+SELECT metric, app, facet, window, 0 AS start, toDate(0) AS day, toInt8(-1) AS hour, fromUnixTimestamp64Milli(0, 'UTC') AS start_at,
+    sum(metrics.value) AS value, fromUnixTimestamp64Milli(max(metrics.at), 'UTC') AS at
+FROM metrics FINAL
+WHERE layout = (SELECT argMax(layouts.layout, layouts.since) FROM layouts) AND window IN ('5m', '30m')
+GROUP BY metric, app, facet, window;
+
+CREATE OR REPLACE VIEW active_users {on_cluster} AS
+SELECT app, facet, window, day, hour, start_at, value AS active_users, at
+FROM totals
+WHERE metric = 'active_users';
+
+CREATE OR REPLACE VIEW active_now {on_cluster} AS
+SELECT app, facet, sumIf(value, window = '5m') AS active_5m, sumIf(value, window = '30m') AS active_30m, max(totals.at) AS at
+FROM totals
+WHERE metric = 'active_users' AND window IN ('5m', '30m')
+GROUP BY app, facet;
+
+CREATE OR REPLACE VIEW dau {on_cluster} AS
+SELECT app, facet, day, value AS dau
+FROM totals
+WHERE metric = 'active_users' AND window = 'day';
+
+CREATE OR REPLACE VIEW wau {on_cluster} AS
+SELECT app, facet, day, value AS wau
+FROM totals
+WHERE metric = 'active_users' AND window = '7d';
+
+CREATE OR REPLACE VIEW mau_30d {on_cluster} AS
+SELECT app, facet, day, value AS mau_30d
+FROM totals
+WHERE metric = 'active_users' AND window = '30d';
+
+CREATE OR REPLACE VIEW mau {on_cluster} AS
+SELECT app, facet, day AS month, value AS mau
+FROM totals
+WHERE metric = 'active_users' AND window = 'month';
+
+CREATE OR REPLACE VIEW hourly_active_users {on_cluster} AS
+SELECT app, facet, day, hour, start_at, value AS active_users
+FROM totals
+WHERE metric = 'active_users' AND window = 'hour';
+
+CREATE OR REPLACE VIEW hourly_peak {on_cluster} AS
+SELECT app, facet, day,
+    argMaxIf(hour, (value, -start), window = 'hour') AS peak_hour,
+    argMaxIf(start_at, (value, -start), window = 'hour') AS peak_start_at,
+    maxIf(value, window = 'hour') AS peak_users,
+    sumIf(value, window = 'day') AS day_users,
+    if(day_users = 0, 0, peak_users / day_users) AS peak_share
+FROM totals
+WHERE metric = 'active_users' AND window IN ('hour', 'day')
+GROUP BY app, facet, day
+HAVING peak_users > 0;
+
+CREATE OR REPLACE VIEW stickiness {on_cluster} AS
+SELECT daily.app AS app, daily.facet AS facet, daily.day AS day, daily.dau AS dau, monthly.mau AS mau, daily.mau_30d AS mau_30d,
+    if(mau = 0, 0, dau / mau) AS stickiness, if(mau_30d = 0, 0, dau / mau_30d) AS stickiness_30d
+FROM (
+    SELECT app, facet, day, sumIf(value, window = 'day') AS dau, sumIf(value, window = '30d') AS mau_30d
+    FROM totals
+    WHERE metric = 'active_users' AND window IN ('day', '30d')
+    GROUP BY app, facet, day
+) AS daily
+LEFT JOIN (
+    SELECT app, facet, month, mau
+    FROM mau
+) AS monthly ON monthly.app = daily.app AND monthly.facet = daily.facet AND monthly.month = toStartOfMonth(daily.day);
+
+CREATE OR REPLACE VIEW launches_per_user {on_cluster} AS
+SELECT app, day, sumIf(value, metric = 'launches') AS launches, sumIf(value, metric = 'active_users') AS dau,
+    if(dau = 0, 0, launches / dau) AS launches_per_user
+FROM totals
+WHERE metric IN ('launches', 'active_users') AND facet = '' AND window = 'day'
+GROUP BY app, day;
+
+CREATE OR REPLACE VIEW usage_per_user {on_cluster} AS
+SELECT app, day, sumIf(value, metric = 'usage_ms') / 60000 AS usage_minutes, sumIf(value, metric = 'active_users') AS dau,
+    if(dau = 0, 0, usage_minutes / dau) AS minutes_per_user
+FROM totals
+WHERE metric IN ('usage_ms', 'active_users') AND facet = '' AND window = 'day'
+GROUP BY app, day;
+
+CREATE OR REPLACE VIEW sessions_per_user {on_cluster} AS
+SELECT app, day, sumIf(value, metric = 'sessions') AS sessions, sumIf(value, metric = 'active_users') AS dau,
+    if(dau = 0, 0, sessions / dau) AS sessions_per_user,
+    if(sessions = 0, 0, sumIf(value, metric = 'usage_ms') / 60000 / sessions) AS minutes_per_session
+FROM totals
+WHERE metric IN ('sessions', 'usage_ms', 'active_users') AND facet = '' AND window = 'day'
+GROUP BY app, day;
+
+CREATE OR REPLACE VIEW lifecycle {on_cluster} AS
+SELECT app, day, sumIf(value, metric = 'active_users') AS dau, sumIf(value, metric = 'new_users') AS new_users,
+    sumIf(value, metric = 'returning_users') AS returning_users, sumIf(value, metric = 'resurrected_users') AS resurrected_users,
+    sumIf(value, metric = 'dormant_users') AS dormant_users
+FROM totals
+WHERE metric IN ('active_users', 'new_users', 'returning_users', 'resurrected_users', 'dormant_users')
+    AND facet = '' AND window = 'day'
+GROUP BY app, day;
+
+-- A day on which nobody of a cohort came back has no total: it is a row here all the same, as far as the app has come.
+CREATE OR REPLACE VIEW retention {on_cluster} AS
+SELECT cohorts.app AS app, cohorts.cohort AS cohort, cohorts.n AS n, cohorts.day AS day, cohorts.cohort_users AS cohort_users,
+    again.retained AS retained_users, if(cohort_users = 0, 0, retained_users / cohort_users) AS rate
+FROM (
+    SELECT app, totals.day AS cohort, value AS cohort_users, n, addDays(cohort, n) AS day
+    FROM totals
+    ARRAY JOIN range(31) AS n
+    WHERE metric = 'new_users' AND facet = '' AND window = 'day'
+) AS cohorts
+INNER JOIN (
+    SELECT app, max(dau.day) AS last_day
+    FROM dau
+    WHERE facet = ''
+    GROUP BY app
+) AS reached ON reached.app = cohorts.app
+LEFT JOIN (
+    SELECT app, totals.day AS cohort, toUInt8OrZero(substring(facet, 2)) AS n, value AS retained
+    FROM totals
+    WHERE metric = 'retained_users' AND window = 'day'
+) AS again ON again.app = cohorts.app AND again.cohort = cohorts.cohort AND again.n = cohorts.n
+WHERE cohorts.day <= reached.last_day;
+
+CREATE OR REPLACE VIEW overlap {on_cluster} AS
+SELECT both.app AS app, both.other AS other, both.month AS month, both.users AS overlap_users, monthly_users.mau AS mau,
+    if(mau = 0, 0, overlap_users / mau) AS rate
+FROM (
+    SELECT app, substring(facet, 5) AS other, totals.day AS month, value AS users
+    FROM totals
+    WHERE metric = 'overlap_users' AND window = 'month'
+) AS both
+LEFT JOIN (
+    SELECT app, mau.month AS month, mau.mau AS mau
+    FROM mau
+    WHERE facet = ''
+) AS monthly_users ON monthly_users.app = both.app AND monthly_users.month = both.month;
+
+CREATE OR REPLACE VIEW penetration {on_cluster} AS
+SELECT seen.app AS app, seen.facet AS facet, seen.window AS window, seen.day AS day, seen.users AS active_users,
+    known.population AS population, active_users / population AS penetration
+FROM (
+    SELECT app, facet, window, totals.day AS day, value AS users
+    FROM totals
+    WHERE metric = 'active_users' AND window IN ('day', '7d', '30d', 'month')
+) AS seen
+INNER JOIN (
+    SELECT id, apps.population AS population
+    FROM apps
+    WHERE apps.population > 0
+) AS known ON known.id = seen.app;
+
+CREATE OR REPLACE VIEW facet_share {on_cluster} AS
+SELECT part.app AS app, part.facet AS facet, splitByChar(':', facet)[1] AS kind, substring(facet, length(kind) + 2) AS item,
+    part.window AS window, part.day AS day, part.users AS active_users, whole.users AS all_users,
+    if(all_users = 0, 0, active_users / all_users) AS share
+FROM (
+    SELECT app, facet, window, totals.day AS day, value AS users
+    FROM totals
+    WHERE metric = 'active_users' AND window IN ('day', '7d', '30d', 'month') AND facet != ''
+) AS part
+LEFT JOIN (
+    SELECT app, window, totals.day AS day, value AS users
+    FROM totals
+    WHERE metric = 'active_users' AND window IN ('day', '7d', '30d', 'month') AND facet = ''
+) AS whole ON whole.app = part.app AND whole.window = part.window AND whole.day = part.day;
+
+CREATE OR REPLACE VIEW scene_penetration {on_cluster} AS
+SELECT app, item AS scene, window, day, facet_share.active_users AS scene_users, facet_share.all_users AS active_users,
+    share AS penetration
+FROM facet_share
+WHERE kind = 'scene';
+
+-- Steps that nobody reached have no total: they are rows here all the same, up to the last step that anybody ever reached.
+CREATE OR REPLACE VIEW funnel {on_cluster} AS
+SELECT entries.app AS app, entries.funnel AS funnel, entries.breakdown AS breakdown, entries.day AS day, step,
+    entries.by_step[step] AS users, if(step = 1, users, entries.by_step[toUInt8(step - 1)]) AS previous_users,
+    entries.by_step[toUInt8(1)] AS entered_users, if(entered_users = 0, 0, users / entered_users) AS conversion,
+    if(previous_users = 0, 0, users / previous_users) AS step_conversion, previous_users - users AS drop_off
+FROM (
+    SELECT app, funnel, breakdown, day, CAST((groupArray(step), groupArray(users)), 'Map(UInt8, Int64)') AS by_step
+    FROM (
+        SELECT app, splitByChar(':', facet) AS parts, parts[1] AS funnel, toUInt8OrZero(parts[2]) AS step,
+            arrayStringConcat(arraySlice(parts, 3), ':') AS breakdown, totals.day AS day, value AS users
+        FROM totals
+        WHERE metric = 'funnel_users' AND window = 'day'
+    )
+    GROUP BY app, funnel, breakdown, day
+) AS entries
+INNER JOIN (
+    SELECT app, splitByChar(':', facet)[1] AS funnel, max(toUInt8OrZero(splitByChar(':', facet)[2])) AS steps
+    FROM totals
+    WHERE metric = 'funnel_users' AND window = 'day' AND value > 0
+    GROUP BY app, funnel
+) AS lengths ON lengths.app = entries.app AND lengths.funnel = entries.funnel
+ARRAY JOIN arrayMap(one -> toUInt8(one), range(1, lengths.steps + 1)) AS step;
+
+-- Times are told by buckets at most 3.2 % wide: the middle of its bucket stands for a time.
+CREATE OR REPLACE VIEW funnel_time {on_cluster} AS
+SELECT app, funnel, day, sum(persons) AS converted_users, quantileExactWeighted(0.5)(middle, toUInt64(persons)) AS median_seconds,
+    quantileExactWeighted(0.9)(middle, toUInt64(persons)) AS p90_seconds
+FROM (
+    SELECT app, splitByChar(':', facet)[1] AS funnel, totals.day AS day, value AS persons,
+        toFloat64OrZero(splitByChar(':', facet)[2]) AS bucket,
+        bucket + if(bucket < 64, 1, exp2(floor(log2(greatest(bucket, 1))) - 5)) / 2 AS middle
+    FROM totals
+    WHERE metric = 'funnel_conversions' AND window = 'day' AND value > 0
+)
+GROUP BY app, funnel, day;
+
+-- Users of a month are counted as such; what adds up over days is added up.
+CREATE OR REPLACE VIEW monthly {on_cluster} AS
+SELECT metric, app, facet, totals.day AS month, value
+FROM totals
+WHERE window = 'month'
+UNION ALL
+SELECT metric, app, facet, toStartOfMonth(totals.day) AS month, sum(totals.value) AS value
+FROM totals
+WHERE window = 'day' AND metric IN ('launches', 'usage_ms', 'sessions', 'new_users')
+GROUP BY metric, app, facet, month;
+
+CREATE OR REPLACE VIEW month_on_month {on_cluster} AS
+SELECT this.metric AS metric, this.app AS app, this.facet AS facet, this.month AS month, this.value AS value,
+    before.value AS previous, if(previous = 0, NULL, value / previous - 1) AS change
+FROM monthly AS this
+LEFT JOIN (
+    SELECT metric, app, facet, addMonths(month, 1) AS following, value
+    FROM monthly
+) AS before
+    ON before.metric = this.metric AND before.app = this.app AND before.facet = this.facet AND before.following = this.month;
+
+CREATE OR REPLACE VIEW year_on_year {on_cluster} AS
+SELECT this.metric AS metric, this.app AS app, this.facet AS facet, this.month AS month, this.value AS value,
+    before.value AS previous, if(previous = 0, NULL, value / previous - 1) AS change
+FROM monthly AS this
+LEFT JOIN (
+    SELECT metric, app, facet, addMonths(month, 12) AS following, value
+    FROM monthly
+) AS before
+    ON before.metric = this.metric AND before.app = this.app AND before.facet = this.facet AND before.following = this.month;
+
+-- Apps among each other, groups aside; equal values have the same rank.
+CREATE OR REPLACE VIEW app_rank {on_cluster} AS
+SELECT metric, facet, window, day, app, value, rank() OVER (PARTITION BY metric, facet, window, day ORDER BY value DESC) AS place
+FROM (
+    SELECT metric, facet, 'month' AS window, month AS day, app, value
+    FROM monthly
+    WHERE metric IN ('active_users', 'launches', 'usage_ms', 'sessions', 'new_users')
+    UNION ALL
+    SELECT metric, facet, 'day' AS window, totals.day AS day, app, totals.value AS value
+    FROM totals
+    WHERE totals.window = 'day' AND metric IN ('active_users', 'launches', 'usage_ms', 'sessions', 'new_users')
+)
+WHERE app IN (SELECT id FROM apps WHERE kind = 'app');
+
+-- The 28 days before the last one that the app has; an hour without anybody counts as 0.
+CREATE OR REPLACE VIEW typical_hour_curve {on_cluster} AS
+SELECT grid.app AS app, grid.facet AS facet, day_class, grid.hour AS hour, avg(hours.users) AS mean_users,
+    medianExact(hours.users) AS median_users, count() AS days
+FROM (
+    SELECT daily.app AS app, daily.facet AS facet, daily.day AS day, toInt8(hour) AS hour
+    FROM (
+        SELECT app, facet, dau.day AS day, max(dau.day) OVER (PARTITION BY app) AS last_day
+        FROM dau
+    ) AS daily
+    ARRAY JOIN range(24) AS hour
+    WHERE daily.day < daily.last_day AND daily.day >= daily.last_day - 28
+) AS grid
+LEFT JOIN (
+    SELECT app, facet, hourly_active_users.day AS day, hourly_active_users.hour AS hour, max(active_users) AS users
+    FROM hourly_active_users
+    GROUP BY app, facet, day, hour
+) AS hours ON hours.app = grid.app AND hours.facet = grid.facet AND hours.day = grid.day AND hours.hour = grid.hour
+ARRAY JOIN ['all', if(toDayOfWeek(grid.day) < 6, 'workday', 'weekend')] AS day_class
+GROUP BY app, facet, day_class, hour;
+
+CREATE OR REPLACE VIEW peak_today {on_cluster} AS
+SELECT app, facet, argMax(hourly_peak.day, hourly_peak.day) AS day, argMax(hourly_peak.peak_hour, hourly_peak.day) AS peak_hour,
+    argMax(hourly_peak.peak_users, hourly_peak.day) AS peak_users, argMax(hourly_peak.day_users, hourly_peak.day) AS day_users,
+    argMax(hourly_peak.peak_share, hourly_peak.day) AS peak_share
+FROM hourly_peak
+GROUP BY app, facet;

@@ -1,0 +1,219 @@
+"""From Kafka records to the rows of one INSERT: batches of one partition, by rule and without clock or I/O.
+
+An INSERT is one part in ClickHouse, so that it lands wholly or not at all: events of one month of receipt, fewer rows than a
+block holds. Its rows carry the last offset of the batch; after a crash that offset says where to go on.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from functools import lru_cache
+from itertools import count
+from typing import NamedTuple, Protocol
+
+import msgspec
+
+from ingest.contract.event import good_lines
+from ingest.contract.rejected import Rejected
+from ingest.contract.zones import DAY_MS, month_start
+from streams.contract.merge import decode_merge
+from streams.contract.total import decode_total
+
+#: Raw bytes of a batch beyond which it is inserted: far from where ClickHouse would cut a block (256 MiB in memory).
+MAX_BATCH_BYTES = 48 * 1024 * 1024
+
+
+class Row(NamedTuple):
+    """One JSON line for ClickHouse, and whence it came: partition and offset of its record, number in the frame."""
+
+    line: bytes
+    partition: int
+    offset: int
+    number: int
+
+
+class Insert(NamedTuple):
+    """Rows that go in together.
+
+    `last` is the offset that they may be stamped with once all of the batch are in; a part of it that goes in before the others
+    is stamped with `before`, so that a crash in between has the whole batch sent again.
+    """
+
+    rows: list[Row]
+    before: int
+    last: int
+
+
+class Batch(Protocol):
+    """Records of one partition, gathered until they are inserted."""
+
+    partition: int
+    first_offset: int
+    last_offset: int
+    rows: int
+    size: int
+    skipped: int
+
+    def add(self, offset: int, value: bytes) -> None:
+        """Takes one record; offsets come in rising order."""
+
+    def inserts(self) -> list[Insert]:
+        """What to insert, in this order."""
+
+
+class _Gathered:
+    """What all batches count. Offsets are -1 while empty."""
+
+    def __init__(self, partition: int) -> None:
+        self.partition = partition
+        self.first_offset = -1
+        self.last_offset = -1
+        self.rows = 0
+        self.size = 0
+        self.skipped = 0
+
+    def _record(self, offset: int) -> None:
+        if self.first_offset < 0:
+            self.first_offset = offset
+        self.last_offset = offset
+
+
+class EventsBatch(_Gathered):
+    """Frames: the good lines go on as they are; lines that are none are counted only (the worker rejects them)."""
+
+    def __init__(self, partition: int) -> None:
+        super().__init__(partition)
+        self._months: dict[int, list[Row]] = {}
+        #: Events by app and by (app, event name), and the newest receipt of each app (ms).
+        self.apps: Counter[str] = Counter()
+        self.names: Counter[tuple[str, str]] = Counter()
+        self.newest: dict[str, int] = {}
+
+    def add(self, offset: int, value: bytes) -> None:
+        self._record(offset)
+        good, bad = good_lines(value)
+        self.skipped += len(bad)
+        self.rows += len(good)
+        self.size += len(value)
+        taken = {one.line for one in bad}
+        numbers = (number for number in count() if number not in taken)
+        for number, (head, line) in zip(numbers, good, strict=False):
+            self.apps[head.app] += 1
+            self.names[head.app, head.event] += 1
+            if head.received > self.newest.get(head.app, 0):
+                self.newest[head.app] = head.received
+            self._months.setdefault(_month(head.received // DAY_MS), []).append(Row(line, self.partition, offset, number))
+
+    def inserts(self) -> list[Insert]:
+        before = self.first_offset - 1
+        months = [self._months[month] for month in sorted(self._months)]
+        return [
+            Insert(rows, before, self.last_offset if index == len(months) - 1 else before) for index, rows in enumerate(months)
+        ]
+
+
+class MetricsBatch(_Gathered):
+    """Totals: the last of each key; the offset is the version. A line that is no total of this partition is skipped."""
+
+    def __init__(self, partition: int) -> None:
+        super().__init__(partition)
+        self._rows: dict[tuple[str, str, str, str, int, str], Row] = {}
+
+    def add(self, offset: int, value: bytes) -> None:
+        self._record(offset)
+        try:
+            total = decode_total(value)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            self.skipped += 1
+            return
+        if total.partition != self.partition:
+            self.skipped += 1
+            return
+        key = (total.metric, total.app, total.facet, total.window, total.start, total.layout)
+        row = Row(with_fields(value, version=offset), self.partition, offset, 0)
+        old = self._rows.get(key)
+        self.size += len(row.line) - (len(old.line) if old else 0)
+        self._rows[key] = row
+        self.rows = len(self._rows)
+
+    def inserts(self) -> list[Insert]:
+        rows = list(self._rows.values())
+        return [Insert(rows, self.first_offset - 1, self.last_offset)] if rows else []
+
+
+class RejectedBatch(_Gathered):
+    """Rejected lines, stamped with their place in the rejected topic."""
+
+    def __init__(self, partition: int, topic: str) -> None:
+        super().__init__(partition)
+        self._topic = topic
+        self._rows: list[Row] = []
+
+    def add(self, offset: int, value: bytes) -> None:
+        self._record(offset)
+        try:
+            _rejected_decoder.decode(value)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            self.skipped += 1
+            return
+        line = with_fields(value, kafka_topic=self._topic, kafka_partition=self.partition, kafka_offset=offset)
+        self._rows.append(Row(line, self.partition, offset, 0))
+        self.rows += 1
+        self.size += len(line)
+
+    def inserts(self) -> list[Insert]:
+        return [Insert(self._rows, self.first_offset - 1, self.last_offset)] if self._rows else []
+
+
+def together(batches: Sequence[Batch]) -> list[Insert]:
+    """One INSERT of several partitions' rows, for tables where it need not be atomic: fewer parts to merge."""
+    rows = [row for batch in batches for insert in batch.inserts() for row in insert.rows]
+    return [Insert(rows, -1, -1)] if rows else []
+
+
+class MergesBatch(_Gathered):
+    """Merges that were granted; what else the worker's partitions tell each other in that topic is passed over."""
+
+    def __init__(self, partition: int) -> None:
+        super().__init__(partition)
+        self._rows: dict[str, Row] = {}
+
+    def add(self, offset: int, value: bytes) -> None:
+        self._record(offset)
+        try:
+            message = decode_merge(value)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            self.skipped += 1
+            return
+        if message.kind != "merged":
+            return
+        row = {
+            "person": message.person,
+            "target": message.target,
+            "at": message.at,
+            "clock": message.clock,
+            "partition": self.partition,
+            "offset": offset,
+        }
+        line = msgspec.json.encode(row)
+        self._rows[message.person] = Row(line, self.partition, offset, 0)
+        self.rows = len(self._rows)
+        self.size += len(line)
+
+    def inserts(self) -> list[Insert]:
+        rows = list(self._rows.values())
+        return [Insert(rows, self.first_offset - 1, self.last_offset)] if rows else []
+
+
+_rejected_decoder = msgspec.json.Decoder(Rejected)
+
+
+def with_fields(line: bytes, **fields: str | int) -> bytes:
+    """A JSON object's line with more fields at its end, without reading it; the line must be an object with a field."""
+    return line.rstrip()[:-1] + b"," + msgspec.json.encode(fields)[1:]
+
+
+@lru_cache(maxsize=4096)
+def _month(day: int) -> int:
+    return month_start(day)

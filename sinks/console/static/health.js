@@ -1,0 +1,107 @@
+// Health: what could not be accepted, and how the pipeline is.
+import { clock, colour, decimal, make, percent, say, t, whole } from "/page.js";
+import { Panel, axis } from "/panel.js";
+import { TOOLTIP } from "/today.js";
+import { get } from "/api.js";
+
+const KEPT_S = 120;
+const STALE_MS = 120000;
+
+export class Quality {
+  constructor() {
+    this.panel = new Panel("quality", { chart: false });
+    this.list = make("ol", { class: "list", id: "quality" });
+    this.panel.body.append(this.list);
+    this.panel.paint = (data) => this.paint(data);
+  }
+
+  async load({ nameOf }) {
+    return { ...(await get("rejected", { hours: 24 })), nameOf };
+  }
+
+  paint({ accepted, rejected, nameOf }) {
+    const refused = rejected.reduce((sum, one) => sum + one.count, 0);
+    const total = refused + accepted;
+    this.panel.say(refused ? t("quality_note", { n: whole(refused), total: whole(total), share: percent(refused / total, 2) }) : t("all_good"));
+    const most = rejected[0]?.count ?? 1;
+    this.list.replaceChildren(
+      ...rejected.slice(0, 8).map(({ reason, app, stage, count }) => {
+        const bar = make("i");
+        bar.style.width = `${(count / most) * 100}%`;
+        const where = [app && nameOf(app), stage].filter(Boolean).join(" · ");
+        return make("li", {}, make("span", { class: "name" }, t(reason), " ", make("small", {}, where)), make("b", {}, whole(count)), make("span", { class: "track", "aria-hidden": "true" }, bar));
+      }),
+    );
+    this.panel.tabulate([t("reason"), t("app"), t("count")], rejected.map(({ reason, app, count }) => [`${t(reason)} (${reason})`, app ? nameOf(app) : "–", whole(count)]));
+  }
+}
+
+const sum = (counts) => Object.values(counts).reduce((all, one) => all + one, 0);
+
+export class Pipeline {
+  constructor() {
+    this.panel = new Panel("pipeline", { size: "small" });
+    this.facts = make("dl", { class: "facts", id: "facts" });
+    this.panel.section.insertBefore(this.facts, this.panel.section.querySelector("details"));
+    this.rates = [];
+    this.panel.paint = (data) => this.paint(data);
+  }
+
+  /** A live message's `pipeline`. */
+  take(now, { nameOf, zone }) {
+    const stored = sum(now.events);
+    if (this.last && now.at > this.last.at) {
+      this.rates.push([now.at, Math.max(0, ((stored - this.last.stored) * 1000) / (now.at - this.last.at))]);
+      this.rates.splice(0, this.rates.length - KEPT_S);
+    }
+    this.last = { at: now.at, stored };
+    this.panel.draw({ ...now, nameOf, zone });
+  }
+
+  paint(now) {
+    const rate = this.rates.slice(-10).reduce((all, [, value], _, { length }) => all + value / length, 0);
+    const ago = (ms) => (ms ? t("ago", { s: span(now.at - ms) }) : "–");
+    const waiting = Object.entries(now.waiting).map(([who, why]) => `${who}: ${why}`);
+    const bad = waiting.length || sum(now.rows_refused) || sum(now.records_lost) || !now.caught_up;
+    const facts = [
+      [t("freshness"), now.freshness_ms == null ? "–" : ago(now.at - now.freshness_ms), now.freshness_ms > STALE_MS],
+      [t("rate"), `${decimal(rate)}${t("per_second")}`],
+      ...Object.entries(now.last_event).map(([app, at]) => [`${t("last_event")}, ${now.nameOf(app)}`, ago(at)]),
+      ...Object.entries(now.lag).map(([topic, records]) => [`${t("lag")}, ${topic}`, `${whole(records)} ${t("records")}`]),
+      [t("rows"), whole(sum(now.rows_inserted))],
+      [t("failures"), whole(sum(now.inserts_failed))],
+      [t("refused"), whole(sum(now.rows_refused)), sum(now.rows_refused) > 0],
+      [t("skipped"), whole(sum(now.lines_skipped))],
+      [t("lost_records"), whole(sum(now.records_lost)), sum(now.records_lost) > 0],
+    ];
+    const shown = now.caught_up ? (waiting.length ? `${t("waiting")}: ${waiting.join("; ")}` : bad ? "" : t("healthy")) : t("catching_up");
+    this.panel.say(shown);
+    this.panel.note.classList.toggle("good", !bad);
+    this.panel.note.classList.toggle("bad", waiting.length > 0);
+    if (this.facts.children.length !== facts.length * 2) this.facts.replaceChildren(...facts.flatMap(() => [make("dt"), make("dd")]));
+    facts.forEach(([name, value, wrong], at) => {
+      say(this.facts.children[at * 2], name);
+      say(this.facts.children[at * 2 + 1], value);
+      this.facts.children[at * 2 + 1].classList.toggle("bad", Boolean(wrong));
+    });
+    this.panel.show(
+      this.rates.length > 1 && {
+        animation: false,
+        grid: { left: 4, right: 8, top: 24, bottom: 2, outerBoundsMode: "same", outerBoundsContain: "axisLabel" },
+        title: { text: `${t("rate")}${t("per_second")}`, textStyle: { fontSize: 11, fontWeight: 400, color: colour("muted") }, left: 0, top: 0 },
+        xAxis: axis({ type: "time", min: this.rates.at(-1)[0] - KEPT_S * 1000, show: false }),
+        yAxis: axis({ type: "value", splitNumber: 2 }),
+        tooltip: { ...TOOLTIP(), trigger: "axis", valueFormatter: (value) => decimal(value) },
+        series: [{ type: "line", data: this.rates, symbol: "none", areaStyle: { opacity: 0.15 }, lineStyle: { width: 1.5 } }],
+      },
+    );
+    this.panel.tabulate([t("second"), t("rate")], this.rates.slice(-30).reverse().map(([at, value]) => [clock(at, now.zone), decimal(value)]));
+  }
+}
+
+function span(ms) {
+  const seconds = Math.max(0, Math.round(ms / 1000));
+  if (seconds < 120) return t("seconds", { n: seconds });
+  const unit = seconds < 7200 ? ["minute", seconds / 60] : seconds < 172800 ? ["hour", seconds / 3600] : ["day", seconds / 86400];
+  return new Intl.NumberFormat(document.documentElement.lang, { style: "unit", unit: unit[0], unitDisplay: "short", maximumFractionDigits: 0 }).format(unit[1]);
+}

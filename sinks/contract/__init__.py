@@ -1,0 +1,1 @@
+"""What the later stages may know of sinks: table and view names, gauge names, where a reader finds ClickHouse. Pure."""

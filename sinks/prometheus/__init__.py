@@ -1,0 +1,1 @@
+"""The Prometheus exporter: folds the metrics topic into current totals and exposes them as gauges, with the pipeline's health."""

@@ -1,0 +1,143 @@
+"""Shell: `footfall verify`: reads both ways' numbers from ClickHouse, compares them, and tells."""
+
+from __future__ import annotations
+
+import gzip
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from clickhouse_connect.driver.exceptions import ClickHouseError
+
+from ingest.contract.errors import ConfigError, UnavailableError
+from ingest.contract.plan import Plan
+from ingest.contract.settings import Settings
+from sinks.clickhouse.reader import connect
+from sinks.verify import now as active_now
+from sinks.verify.closed import unexplained
+from sinks.verify.drained import wait_until_drained
+from sinks.verify.report import Bounds, Report, closed_only, compare
+from sinks.verify.source import Source
+from sinks.verify.sql import METRICS, checks, name, text
+from sinks.verify.truth_file import begun, read_truth
+from streams.contract.total import TotalKey
+
+#: With traffic under way, only windows that ended that long ago are compared.
+MARGIN_MS = 15 * 60_000
+#: Statements look at that many events at a time at most (of whole persons): some of them sort what they look at in memory.
+EVENTS_AT_ONCE = 20_000_000
+
+
+def verify(settings: Settings, truth: Path | None = None, wait: float = 30.0, now: int | None = None) -> Report:
+    """Compares every number that is in the stream's totals, in SQL over the raw events, or in the truth.
+
+    truth: numbers of a simulator (JSON lines, `deploy.simulator.main:truth_numbers`), or None for a two-way comparison.
+    wait: seconds to wait at most for the pipeline to come to rest; without kafka.bootstrap_servers there is no waiting. If
+    traffic goes on, only windows that have ended are compared, and the report says so.
+    now: ms; windows that begin later are no windows yet. Raises UnavailableError and ConfigError.
+    """
+    began = time.monotonic()
+    notes: list[str] = []
+    busy = ""
+    if settings.kafka.servers():
+        busy = wait_until_drained(settings, wait)
+    else:
+        notes.append("no Kafka to look at: compared without waiting for the pipeline to come to rest")
+    client = connect(settings)
+    try:
+        report = verify_tables(client, settings, truth, busy, now if now is not None else time.time_ns() // 1_000_000)
+    except ClickHouseError as error:
+        raise UnavailableError(
+            f"ClickHouse could not work out the numbers: {str(error).strip().splitlines()[0][:300]}"
+        ) from error
+    finally:
+        client.close()
+    report.notes = [*notes, *report.notes]
+    report.seconds = time.monotonic() - began
+    return report
+
+
+def verify_tables(client: Any, settings: Settings, truth: Path | None, busy: str, now: int) -> Report:
+    """The comparison alone, with a clickhouse-connect client. busy: in words what is still under way, or ""."""
+    report = Report()
+    at = now
+    expected: dict[TotalKey, Bounds] | None = None
+    if truth is not None:
+        at, expected = read_truth(_lines(truth), str(truth))
+    database = settings.clickhouse.database
+    stream = stream_numbers(client, database, settings.project.layout)
+    unknown = Counter(key.metric for key in stream if key.metric not in METRICS)
+    if unknown:
+        stream = {key: value for key, value in stream.items() if key.metric in METRICS}
+        words = ", ".join(f"{metric} ({count:,})" for metric, count in sorted(unknown.items()))
+        report.notes.append(f"not compared, there is no SQL for them yet: {words}")
+    sql = sql_numbers(client, settings, database, now)
+    if busy:
+        before = now - MARGIN_MS
+        stream, sql = closed_only(stream.items(), before), closed_only(sql.items(), before)
+        report.notes.append(f"{busy}: only windows that have ended are compared")
+    if expected is not None:
+        if busy:
+            expected = None
+            report.notes.append("the truth is left out for the same reason")
+        else:
+            stream = {key: value for key, value in stream.items() if begun(settings, key, at)}
+            sql = {key: value for key, value in sql.items() if begun(settings, key, at)}
+            expected = {key: value for key, value in expected.items() if begun(settings, key, now)}
+    report.compared, differences = compare(stream, sql, expected)
+    newest = _rows(client, f"SELECT max(clock) FROM {name(database)}.person_merges")[0][0]
+    if differences and newest:
+        unmerged = sql_numbers(client, settings, database, now, merged=False)
+        found = unexplained(settings, differences, unmerged, expected, newest)
+        if len(found) < len(differences):
+            report.notes.append(
+                f"{len(differences) - len(found):,} numbers are of windows that had closed before a login told who is who: "
+                "they lie between those with the ids as sent and those with them joined"
+            )
+        differences = found
+    if not busy:
+        compared, more = active_now.compare_now(client, settings, database)
+        report.compared |= compared
+        differences += more
+    report.different = len(differences)
+    report.differences = differences
+    report.events = int(_rows(client, f"SELECT count() FROM {name(database)}.events")[0][0])
+    return report
+
+
+def stream_numbers(client: Any, database: str, layout: str) -> dict[TotalKey, int]:
+    """The stream's totals: the last version of each, partitions of the layout added up; "active now" aside."""
+    sql = f"""
+SELECT metric, app, facet, window, start, sum(value) AS total
+FROM {name(database)}.metrics FINAL
+WHERE layout = {text(layout)} AND window NOT IN ('5m', '30m')
+GROUP BY metric, app, facet, window, start"""
+    return {TotalKey(*row[:5]): int(row[5]) for row in _rows(client, sql)}
+
+
+def sql_numbers(client: Any, plan: Plan, database: str, now: int, merged: bool = True) -> dict[TotalKey, int]:
+    """The same numbers from the raw events. merged: whether ids that were granted to another person count as that person."""
+    found: Counter[TotalKey] = Counter()
+    events = int(_rows(client, f"SELECT count() FROM {name(database)}.events")[0][0])
+    merged = merged and bool(_rows(client, f"SELECT 1 FROM {name(database)}.person_merges LIMIT 1"))
+    parts = events // EVENTS_AT_ONCE + 1
+    for part in range(parts):
+        for check in checks(plan, Source(database, merged, (part, parts)), now):
+            for metric, facet, window, start, value in _rows(client, check.sql):
+                found[TotalKey(metric, check.scope, facet, window, start)] += int(value)
+    return dict(found)
+
+
+def _rows(client: Any, sql: str) -> list[tuple[Any, ...]]:
+    rows: list[tuple[Any, ...]] = client.query(sql).result_rows
+    return rows
+
+
+def _lines(path: Path) -> Iterator[bytes]:
+    try:
+        with gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb") as file:
+            yield from file
+    except OSError as error:
+        raise ConfigError(f"the truth file {path} cannot be read: {error}") from error

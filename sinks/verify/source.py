@@ -1,0 +1,110 @@
+"""SQL for the activity events of some apps: which person, when, and which facets each counts for. Pure."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from ingest.contract.plan import OTHER, App, Plan, Segment, applies
+from sinks.verify.expressions import is_scalar, name, prop, text, texts
+
+
+class Source(NamedTuple):
+    """Where raw events are, and how they are read.
+
+    database   of the tables `events` and `person_merges`
+    merged     whether ids that were granted to another person count as that person
+    part       (this one, of so many): only persons of that part, so that a large table can be worked through piece by piece
+    """
+
+    database: str
+    merged: bool = True
+    part: tuple[int, int] = (0, 1)
+
+
+def who(source: Source) -> str:
+    """The person whom an event counts for, in terms of `rows`."""
+    return "if(merged_into = '', person, merged_into)" if source.merged else "person"
+
+
+def rows(source: Source) -> str:
+    """The table of events; with `merged_into`, the person at the end of the chain of merges ("": the id was never merged)."""
+    events = f"{name(source.database)}.events"
+    if not source.merged:
+        return events
+    table = f"{name(source.database)}.person_merges"
+    merges = f"(SELECT person AS merged_person, target AS merged_target FROM {table} FINAL)"
+    return f"""{events} LEFT ANY JOIN (
+        WITH RECURSIVE chains AS (
+            SELECT merged_person AS begins, merged_target AS reaches, 1 AS hops FROM {merges} AS first_hop
+            UNION ALL
+            SELECT chains.begins, next_hop.merged_target, chains.hops + 1
+            FROM chains INNER JOIN {merges} AS next_hop ON chains.reaches = next_hop.merged_person
+        )
+        SELECT begins, argMax(reaches, hops) AS merged_into FROM chains GROUP BY begins
+    ) AS resolved ON person = begins"""
+
+
+def activity(plan: Plan, source: Source, apps: list[App], columns: str) -> str:
+    """A subquery: activity events with `who`, `t`, `r` (ms) and more columns."""
+    conditions = []
+    for app in apps:
+        one = f"app = {text(app.id)}"
+        if app.passive_events:
+            one += f" AND event NOT IN ({texts(app.passive_events)})"
+        conditions.append(f"({one})")
+    this, parts = source.part
+    piece = f" AND cityHash64({who(source)}) % {parts} = {this}" if parts > 1 else ""
+    return (
+        f"SELECT {who(source)} AS who, least(time, received) AS t, received AS r, {columns} FROM {rows(source)} "
+        f"WHERE type IN ('track', 'page', 'screen') AND ({' OR '.join(conditions) or '0'}){piece}"
+    )
+
+
+def app_facets(plan: Plan, app: App) -> str:
+    """An array of the facets that an event of the app counts for; the first is ''. Login is a matter of the id as sent."""
+    parts = ["''"]
+    for one in plan.activities:
+        if applies(one.apps, app.id):
+            login = " AND startsWith(person, 'u:')" if one.login else ""
+            parts.append(_if(f"event IN ({texts(one.events)}){login}", text(f"activity:{one.id}")))
+    scenes = [scene for scene in plan.scenes if applies(scene.apps, app.id)]
+    parts += [_if(f"event IN ({texts(scene.events)})", text(f"scene:{scene.id}")) for scene in scenes]
+    parts += [segment_facet(segment) for segment in plan.segments if applies(segment.apps, app.id)]
+    return f"arrayFilter(facet -> facet IS NOT NULL, [{', '.join(parts)}])"
+
+
+def group_facets(plan: Plan, apps: list[App]) -> str:
+    """As `app_facets` for the events of several apps: any activity, and the activities."""
+    parts = ["''"]
+    for one in plan.activities:
+        own = [app.id for app in apps if applies(one.apps, app.id)]
+        if own:
+            login = " AND startsWith(person, 'u:')" if one.login else ""
+            condition = f"app IN ({texts(own)}) AND event IN ({texts(one.events)}){login}"
+            parts.append(_if(condition, text(f"activity:{one.id}")))
+    return f"arrayFilter(facet -> facet IS NOT NULL, [{', '.join(parts)}])"
+
+
+def _if(condition: str, value: str) -> str:
+    return f"if({condition}, {value}, NULL)"
+
+
+def segment_facet(segment: Segment) -> str:
+    """The segment's facet of an event, or NULL.
+
+    A property is looked at in the JSON column. A nested object is a property too (of no listed value), but an empty one leaves
+    no trace there.
+    """
+    other = text(f"{segment.id}:{OTHER}")
+    if not segment.source.startswith("props."):
+        column = f"toString({segment.source})"
+        known = f"concat({text(segment.id + ':')}, value)"
+        picked = f"if(value IN ({texts(segment.values)}), {known}, {other})"
+        return f"arrayMap(value -> if(value = '', NULL, {picked}), [{column}])[1]"
+    path = segment.source.removeprefix("props.")
+    column = prop(path)
+    return (
+        f"if(dynamicType({column}) = 'None', if(toJSONString(props.^{name(path)}) = '{{}}', NULL, {other}), "
+        f"if({is_scalar(path)} AND toString({column}) IN ({texts(segment.values)}), "
+        f"concat({text(segment.id + ':')}, toString({column})), {other}))"
+    )

@@ -1,0 +1,300 @@
+"""The console in a real Chromium: what is on the page is what the API says, live, in both languages, widths and colours."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from datetime import date
+from typing import Any
+
+import msgspec
+import pytest
+
+from ingest.contract.settings import read_settings
+from sinks.api.routes import routes
+from sinks.clickhouse.migrate import migrate
+from sinks.clickhouse.store import open_store
+from tests.conftest import DEMO
+from tests.sinks.chromium import Chromium, program
+from tests.sinks.console_rig import Rig, fill
+
+pytestmark = [
+    pytest.mark.clickhouse,
+    pytest.mark.skipif(program() is None, reason="no Chromium on this machine (Debian: apt-get install chromium)"),
+]
+
+PLAN = read_settings(DEMO.read_text(), {})
+PANELS = ("hours", "funnel", "events", "history", "heat", "retention", "overlap", "quality", "pipeline")
+READY = "document.body.dataset.ready === 'yes' && document.getElementById('status').dataset.state === 'live'"
+TODAY = "2026-11-21"
+#: Whether a chart's canvas has more than a few colours on it.
+DRAWN = """{
+    const canvas = document.querySelector('#CHART canvas');
+    canvas.width > 100 && new Set(canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data).size > 8;
+}"""
+
+
+@pytest.fixture(scope="module")
+def rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
+    plan = msgspec.structs.replace(PLAN, data_dir=str(tmp_path_factory.mktemp("page") / "var"))
+    store = open_store(plan)
+    client = store.client()
+    migrate(client, plan)
+    made = Rig(plan, store, client)
+    fill(made, plan)
+    yield made
+    made.close()
+    client.close()
+    store.close()
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chromium]:
+    made = Chromium(program() or "", tmp_path_factory.mktemp("chromium"))
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def page(browser: Chromium, rig: Rig) -> Iterator[Chromium]:
+    """The console at 1280, light, English; whatever a test does, nothing complains and nothing is asked of anybody else."""
+    browser.screen(1280)
+    browser.open(rig.url + "/docs")
+    browser.wait("document.querySelectorAll('section').length")
+    browser.value("localStorage.clear()")
+    browser.open(rig.url)
+    browser.wait(READY)
+    yield browser
+    check(browser, rig)
+
+
+def check(browser: Chromium, rig: Rig) -> None:
+    assert browser.complaints == []
+    assert [url for url in browser.requests if not url.startswith((rig.url + "/", "data:", "about:"))] == []
+
+
+def number(page: Chromium, name: str) -> str:
+    return str(page.value(f"document.querySelector('[data-number={name}]').textContent"))
+
+
+def table(page: Chromium, panel: str) -> list[list[str]]:
+    """The body of a panel's table."""
+    script = (
+        f"[...document.querySelectorAll('#{panel}-table tbody tr')].map((row) => [...row.cells].map((cell) => cell.textContent))"
+    )
+    found: list[list[str]] = page.value(script)
+    return found
+
+
+def plain(text: str) -> int:
+    return int(re.sub(r"\D", "", text))
+
+
+def choose(page: Chromium, select: str, value: str) -> None:
+    page.value(
+        f"{{ const it = document.getElementById('{select}'); it.value = '{value}'; it.dispatchEvent(new Event('change')); }}"
+    )
+
+
+def now(rig: Rig, app: str = "harbor", facet: str = "") -> dict[str, Any]:
+    row: dict[str, Any] = rig.get(f"/api/v1/now?app={app}&facet={facet}").json()["rows"][0]
+    return row
+
+
+def test_errors_and_questions_to_others_would_be_noticed(page: Chromium) -> None:
+    page.value("console.error('of the test')")
+    page.value("fetch('http://127.0.0.1:1/').catch(() => 0)")
+    page.value("document.body.append(Object.assign(document.createElement('script'), { textContent: 'window.foreign = 1' }))")
+    assert page.complaints[0] == "of the test"
+    assert sum("Content Security Policy" in one for one in page.complaints) >= 2, "the page may do neither"
+    assert not page.value("window.foreign")
+    page.complaints.clear()
+
+
+# --- looks --------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("width", "dark", "language", "title"),
+    [
+        pytest.param(1280, False, "zh-CN", "今日分时活跃", id="wide-light-Chinese"),
+        pytest.param(390, True, "en-US", "Today by hour", id="phone-dark-English"),
+        pytest.param(1280, True, "en-US", "Today by hour", id="wide-dark-English"),
+        pytest.param(390, False, "zh-CN", "今日分时活跃", id="phone-light-Chinese"),
+    ],
+)
+def test_the_page_is_whole_in_every_width_colour_and_language(
+    browser: Chromium, rig: Rig, width: int, dark: bool, language: str, title: str
+) -> None:
+    browser.screen(width, dark=dark, language=language)
+    browser.open(rig.url + "/docs")
+    browser.value("localStorage.clear()")
+    browser.open(rig.url)
+    browser.wait(READY)
+    assert browser.value("document.getElementById('hours-title').textContent") == title
+    assert browser.value("document.documentElement.lang").startswith(language[:2])
+    assert browser.value("document.documentElement.dataset.theme") == ("dark" if dark else "light")
+    assert browser.value("document.documentElement.scrollWidth") <= width, "nothing to scroll sideways"
+    for panel in PANELS:
+        box = browser.value(f"document.querySelector('[data-panel={panel}]').getBoundingClientRect().toJSON()")
+        assert 0 <= box["left"] < box["right"] <= width, panel
+        assert box["height"] > 60, panel
+    for chart in ("hours", "funnel", "history", "heat", "retention", "overlap"):
+        drawn = DRAWN.replace("CHART", chart)
+        browser.wait(drawn)
+    # Light text on dark or the other way round, by a good margin.
+    luminance = "((colour) => colour.match(/[0-9.]+/g).slice(0, 3).reduce((sum, one) => sum + Number(one) / 3, 0))"
+    text, ground = (
+        browser.value(f"{luminance}(getComputedStyle(document.body).{name})") for name in ("color", "backgroundColor")
+    )
+    assert (text > ground) is dark
+    assert abs(text - ground) > 150
+    untranslated = browser.value("[...document.querySelectorAll('[data-t]')].filter((one) => !one.textContent).length")
+    assert untranslated == 0
+    check(browser, rig)
+
+
+def test_language_and_colours_are_chosen_and_remembered(page: Chromium, rig: Rig) -> None:
+    page.value("document.getElementById('language').click()")
+    assert page.value("document.getElementById('funnel-title').textContent") == "今日漏斗"
+    assert page.value("document.getElementById('metric').options[0].textContent") == "日活跃 DAU"
+    page.value("document.getElementById('theme').click()")
+    page.value("document.getElementById('theme').click()")
+    assert page.value("document.documentElement.dataset.theme") == "dark"
+    page.open(rig.url)
+    page.wait(READY)
+    assert page.value("document.documentElement.lang + document.documentElement.dataset.theme") == "zh-CNdark"
+
+
+def test_the_two_languages_have_the_same_words(page: Chromium) -> None:
+    script = "import('/words.js').then(({ WORDS }) => [Object.keys(WORDS.en).sort(), Object.keys(WORDS.zh).sort()])"
+    english, chinese = page.value(script)
+    assert english == chinese
+
+
+# --- numbers ------------------------------------------------------------------------------------------------------------
+
+
+def test_the_tiles_are_what_the_api_says(page: Chromium, rig: Rig) -> None:
+    page.wait(f"document.querySelector('[data-number=active_day]').textContent === '{now(rig)['active_day']}'")
+    row = now(rig)
+    for name in ("active_5m", "active_30m", "active_hour", "active_day", "active_month"):
+        assert plain(number(page, name)) == row[name], name
+    assert number(page, "stickiness") == f"{row['active_day'] / row['active_month']:.1%}"
+    assert number(page, "launches_per_user") == f"{row['launches'] / row['active_day']:.2f}"
+    assert number(page, "minutes_per_user") == f"{row['usage_seconds'] / 60 / row['active_day']:.2f}"
+    assert number(page, "peak").startswith("10:00")
+
+
+def test_charts_have_tables_with_the_apis_numbers(page: Chromium, rig: Rig) -> None:
+    day = f"from={TODAY}&to={TODAY}"
+    hours = rig.get(f"/api/v1/metrics?metric=active_users&app=harbor&facet=&window=hour&{day}").json()["rows"]
+    shown = table(page, "hours")
+    assert [plain(row[1]) for row in shown[:16]] == [row["value"] for row in hours]
+    assert [row[1] for row in shown[16:]] == ["–"] * 8, "hours to come have no number"
+    assert all(plain(row[2]) > 0 for row in shown)
+    funnel = rig.get(f"/api/v1/metrics?metric=funnel_users&app=harbor&{day}").json()["rows"]
+    assert [plain(row[1]) for row in table(page, "funnel")] == [row["value"] for row in funnel]
+    events = rig.get("/api/v1/events/recent?app=harbor&limit=8").json()["top"]
+    assert [(row[0], plain(row[2])) for row in table(page, "events")] == [(one["event"], one["count"]) for one in events]
+    history = rig.get("/api/v1/metrics?metric=active_users&app=harbor&facet=").json()["rows"]
+    assert [(row[0], plain(row[1])) for row in table(page, "history")] == [
+        (row["day"], row["value"]) for row in reversed(history)
+    ]
+    kept = rig.get("/api/v1/metrics?metric=retained_users&app=harbor&from=2026-11-10&to=2026-11-10&facet=*").json()["rows"]
+    by_facet = {row["facet"]: row["value"] for row in kept}
+    (cohort,) = [row for row in table(page, "retention") if row[0] == "2026-11-10"]
+    assert plain(cohort[1]) == by_facet["d0"]
+    assert cohort[2] == f"{by_facet['d1'] / by_facet['d0']:.1%}".replace(".0%", "%")
+    assert cohort[12] != "", "eleven days after it is today"
+    assert cohort[13] == ""
+    both = rig.get("/api/v1/metrics?metric=overlap_users&app=harbor&facet=app:rural").json()["rows"][0]["value"]
+    assert plain(table(page, "overlap")[0][3].split("(")[0]) == both
+    assert [plain(row[2]) for row in table(page, "quality")] == [12, 3]
+    assert len(table(page, "heat")) == 7
+
+
+def test_what_happens_is_on_the_page_without_a_reload(page: Chromium, rig: Rig) -> None:
+    page.value("window.sameDocument = true")
+    before = now(rig)
+    rig.put("active_users", before["active_5m"] + 31, window="5m")
+    rig.put("active_users", 4321, window="hour", day=date.fromisoformat(TODAY), hour=15)
+    rig.put("funnel_users", 999, facet="transfer:2")
+    rig.land()
+    rig.events("brand_new_event", 500, seconds_ago=1)
+    page.wait(f"document.querySelector('[data-number=active_5m]').textContent === '{before['active_5m'] + 31}'", 5)
+    page.wait("document.querySelector('#hours-table tbody').rows[15].cells[1].textContent === '4,321'", 8)
+    page.wait("document.querySelector('#funnel-table tbody').rows[1].cells[1].textContent === '999'", 8)
+    page.wait("document.querySelector('#events li .name').textContent.startsWith('brand_new_event')", 12)
+    assert page.value("window.sameDocument")
+    rig.put("active_users", before["active_5m"], window="5m")
+    rig.land()
+
+
+def test_another_app_and_facet_have_their_own_numbers(page: Chromium, rig: Rig) -> None:
+    choose(page, "app", "rural")
+    page.wait(f"document.querySelector('[data-number=active_day]').textContent === '{now(rig, 'rural')['active_day']}'")
+    choose(page, "app", "harbor")
+    choose(page, "facet", "platform:ios")
+    ios = now(rig, "harbor", "platform:ios")
+    page.wait(f"document.querySelector('[data-number=active_day]').textContent === '{ios['active_day']}'")
+    assert number(page, "launches_per_user") == "–"
+    page.wait(f"document.querySelector('#history-table tbody').rows[0].cells[1].textContent === '{ios['active_day']}'")
+    assert page.value("location.search") == "?app=harbor&facet=platform%3Aios", "a link to it can be sent"
+    choose(page, "app", "all")
+    page.wait("document.getElementById('facet').value === ''")
+    assert page.value("[...document.getElementById('facet').options].map((one) => one.value)") == [
+        "",
+        "activity:transacting",
+        "activity:paying",
+    ]
+
+
+def test_history_shows_ratios_and_all_apps_side_by_side(page: Chromium, rig: Rig) -> None:
+    choose(page, "metric", "launches_ratio")
+    page.wait("document.querySelector('#history-table tbody').rows[1]?.cells[1].textContent === '2.30'")
+    choose(page, "metric", "active_users:day")
+    page.value("document.getElementById('compare').click()")
+    page.wait("document.querySelector('#history-table thead').rows[0].cells.length === 5")
+
+
+# --- for everybody ------------------------------------------------------------------------------------------------------
+
+
+def test_it_can_be_used_by_keyboard_and_read_aloud(page: Chromium) -> None:
+    page.value("document.body.focus()")
+    page.press("Tab")
+    assert page.value("document.activeElement.className") == "skip"
+    assert page.value("document.activeElement.getBoundingClientRect().left") >= 0, "the link to skip to the numbers is seen now"
+    page.press("Enter")
+    assert page.value("document.activeElement.id") == "main"
+    for _ in range(3):
+        page.press("Tab")
+    assert page.value("document.activeElement.closest('main') !== null")
+    tree = page.call("Accessibility.getFullAXTree")["nodes"]
+    found = [(node["role"]["value"], node.get("name", {}).get("value", "")) for node in tree if not node.get("ignored")]
+    roles = [role for role, _ in found]
+    assert {"banner", "navigation", "main", "contentinfo", "region"} <= set(roles)
+    for role in ("combobox", "button", "image", "region", "navigation", "link", "checkbox"):
+        assert all(name for one, name in found if one == role), f"every {role} has a name"
+    images = [name for role, name in found if role == "image"]
+    assert any(name.startswith("Today by hour") for name in images)
+    for chart in ("hours", "funnel", "history", "heat", "retention", "overlap"):
+        assert page.value(f"document.querySelector('#{chart}-table').rows.length") > 1, f"{chart} has a table"
+
+
+def test_a_lost_connection_is_said_and_mended_by_itself(page: Chromium, rig: Rig) -> None:
+    rig.console.ending.set()
+    page.wait("document.getElementById('status').dataset.state === 'lost'")
+    rig.console.ending.clear()
+    page.wait("document.getElementById('status').dataset.state === 'live'", 15)
+
+
+def test_the_api_is_documented_on_a_page_made_of_openapi(browser: Chromium, rig: Rig) -> None:
+    browser.screen(390, dark=True)
+    browser.open(rig.url + "/docs")
+    browser.wait("document.querySelectorAll('section').length > 5")
+    headings = browser.value("[...document.querySelectorAll('h2')].map((one) => one.textContent)")
+    assert headings == [f"GET {route.path}" for route in routes(PLAN)] + ["GET /api/v1/openapi.json"]
+    assert browser.value("document.documentElement.scrollWidth") <= 390
+    check(browser, rig)
