@@ -1,0 +1,1 @@
+"""Deploy: puts the stages together on one machine or many: command line, local broker, simulator, verification."""

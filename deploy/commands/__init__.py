@@ -1,0 +1,1 @@
+"""Deploy: one module per command of the command line."""

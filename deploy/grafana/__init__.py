@@ -1,0 +1,1 @@
+"""Grafana: dashboards (made by `build`, committed as JSON under dashboards/) and what provisions them."""

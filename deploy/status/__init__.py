@@ -1,0 +1,1 @@
+"""Deploy: what `footfall status` tells."""

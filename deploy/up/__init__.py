@@ -1,0 +1,1 @@
+"""Deploy: `footfall up`: everything on one machine, watched over, with live numbers."""

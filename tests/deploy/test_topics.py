@@ -1,0 +1,146 @@
+"""Topics on the real broker: created once, checked at every start."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import msgspec
+import pytest
+from kafka import KafkaProducer
+from kafka.record import util as record_util
+
+from deploy.kafka.admin import admin_client
+from deploy.kafka.layout import FoundTopic, fault
+from deploy.kafka.ports import free_port
+from deploy.kafka.topics import check_topics, create_topics, require_crc32c
+from ingest.contract.errors import ConfigError, LayoutError, UnavailableError
+from ingest.contract.settings import Settings, kafka_options
+from ingest.contract.topics import TopicSpec, topic_names, topic_specs
+
+SPEC = TopicSpec(
+    "shop.events",
+    8,
+    1,
+    {"cleanup.policy": "delete", "max.message.bytes": "4194304", "message.timestamp.type": "LogAppendTime"},
+)
+
+
+def with_kafka(settings: Settings, **changes: Any) -> Settings:
+    return msgspec.structs.replace(settings, kafka=msgspec.structs.replace(settings.kafka, **changes))
+
+
+def test_a_topic_as_the_plan_has_it_is_no_fault_whatever_its_retention() -> None:
+    assert fault(SPEC, FoundTopic(8, {**SPEC.config, "retention.ms": "1"})) is None
+
+
+@pytest.mark.parametrize(
+    ("found", "words"),
+    [
+        (None, ["shop.events", "footfall topics"]),
+        (FoundTopic(9, SPEC.config), ["shop.events", "9 partitions", "expected 8", "kafka.partitions"]),
+        (
+            FoundTopic(8, {**SPEC.config, "cleanup.policy": "compact,delete"}),
+            ["compact,delete", "expected delete", "kafka-configs"],
+        ),
+        (FoundTopic(8, {**SPEC.config, "message.timestamp.type": "CreateTime"}), ["CreateTime", "expected LogAppendTime"]),
+        (FoundTopic(8, {}), ["cleanup.policy unknown", "expected delete"]),
+        (FoundTopic(8, {**SPEC.config, "max.message.bytes": "1048588"}), ["1048588", "4194304", "kafka-configs"]),
+    ],
+)
+def test_a_fault_names_the_topic_what_was_found_and_expected_and_the_remedy(found: FoundTopic | None, words: list[str]) -> None:
+    wrong = fault(SPEC, found)
+    assert wrong is not None
+    assert "\n" not in wrong
+    for word in words:
+        assert word in wrong
+
+
+@pytest.mark.broker
+def test_topics_are_created_once_and_pass_the_check(settings: Settings) -> None:
+    names = [spec.name for spec in topic_specs(settings)]
+    assert create_topics(settings) == names
+    assert create_topics(settings) == []
+    check_topics(settings)
+
+
+@pytest.mark.broker
+def test_only_what_is_missing_is_created(settings: Settings) -> None:
+    names = topic_names(settings)
+    with admin_client(kafka_options(settings.kafka), 10.0) as client:
+        client.create_topics({names.rejected: {"num_partitions": 1, "replication_factor": 1, "configs": {}}})
+    assert create_topics(settings) == [names.events, names.merges, names.metrics, names.changelog]
+
+
+@pytest.mark.broker
+def test_missing_topics_are_a_layout_error(settings: Settings) -> None:
+    with pytest.raises(LayoutError, match=rf"{topic_names(settings).events} does not exist: .*footfall topics"):
+        check_topics(settings)
+
+
+@pytest.mark.broker
+def test_another_partition_count_is_a_layout_error(settings: Settings) -> None:
+    create_topics(settings)
+    with pytest.raises(LayoutError, match=rf"{topic_names(settings).events} has 4 partitions, expected 5"):
+        check_topics(with_kafka(settings, partitions=5))
+
+
+@pytest.mark.broker
+def test_a_changelog_that_is_deleted_by_age_is_a_layout_error(settings: Settings) -> None:
+    changelog = topic_names(settings).changelog
+    with admin_client(kafka_options(settings.kafka), 10.0) as client:
+        client.create_topics({changelog: {"num_partitions": 4, "replication_factor": 1, "configs": {"cleanup.policy": "delete"}}})
+    create_topics(settings)
+    with pytest.raises(LayoutError, match=rf"{changelog} has cleanup.policy delete, expected compact"):
+        check_topics(settings)
+
+
+@pytest.mark.broker
+def test_a_frame_of_the_largest_size_is_taken(settings: Settings) -> None:
+    create_topics(settings)
+    frame = bytes(4 * 1024 * 1024 - 1024)
+    producer = KafkaProducer(**kafka_options(settings.kafka), acks="all", max_request_size=len(frame) + 1024)
+    try:
+        assert producer.send(topic_names(settings).events, frame, partition=0).get(20).offset == 0
+    finally:
+        producer.close()
+
+
+@pytest.mark.broker
+def test_a_replication_that_the_cluster_cannot_give_is_a_config_error(settings: Settings) -> None:
+    with pytest.raises(ConfigError, match=r"refuses: .*replication factor"):
+        create_topics(with_kafka(settings, replication_factor=3))
+
+
+@pytest.mark.parametrize("work", [create_topics, check_topics])
+def test_no_broker_is_an_unavailable_error_within_the_bound(demo_settings: Settings, work: Any) -> None:
+    port = free_port()
+    started = time.monotonic()
+    with pytest.raises(UnavailableError, match=rf"no Kafka broker answers at 127\.0\.0\.1:{port} within 2 s"):
+        work(with_kafka(demo_settings, bootstrap_servers=f"127.0.0.1:{port}"), wait_s=2.0)
+    assert time.monotonic() - started < 8.0
+
+
+@pytest.mark.broker
+def test_a_broker_that_wants_no_password_is_told_apart_from_one_that_is_away(settings: Settings) -> None:
+    security = {
+        "security_protocol": "SASL_PLAINTEXT",
+        "sasl_mechanism": "PLAIN",
+        "sasl_username": "me",
+        "sasl_password": "secret",
+    }
+    with pytest.raises(UnavailableError, match="IllegalSaslState") as caught:
+        check_topics(with_kafka(settings, **security), wait_s=15.0)  # its first tries may meet a broker that is busy
+    assert "secret" not in str(caught.value)
+
+
+def test_no_bootstrap_servers_is_a_config_error(demo_settings: Settings) -> None:
+    with pytest.raises(ConfigError, match=r"kafka\.bootstrap_servers is not set"):
+        check_topics(demo_settings)
+
+
+def test_checksums_in_python_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    require_crc32c()
+    monkeypatch.setattr(record_util, "crc32c_c", None)
+    with pytest.raises(ConfigError, match=r"kafka-python\[crc32c\]"):
+        require_crc32c()
