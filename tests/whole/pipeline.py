@@ -1,0 +1,197 @@
+"""All stages as the processes that users run, on a broker of their own: started, killed, frozen, and asked."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+from deploy.kafka.broker import LocalBroker
+from deploy.kafka.ports import free_port
+from deploy.kafka.topics import create_topics
+from ingest.contract.settings import Settings, read_settings
+
+ROOT = Path(__file__).parents[2]
+DEMO = ROOT / "deploy" / "demo.toml"
+
+
+class Stage:
+    """A `footfall <command>` process with a health door."""
+
+    def __init__(self, pipeline: Pipeline, command: str, config: Path, health_port: int) -> None:
+        self.name = command
+        self.log = config.with_suffix(f".{command}.log")
+        self._health_port = health_port
+        with self.log.open("ab") as out:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "deploy.cli", "--config", str(config), command],
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=out,
+                cwd=config.parent,
+                env={**os.environ, "PYTHONPATH": str(ROOT)},
+            )
+
+    def answer(self, path: str) -> int:
+        """Status of its door; 0 when it does not answer."""
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self._health_port}{path}", timeout=2) as answer:
+                return int(answer.status)
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code
+        except OSError:
+            return 0
+
+    def wait_ready(self, wait_s: float = 60.0) -> Stage:
+        """Waits for /health/ready."""
+        until = time.monotonic() + wait_s
+        while self.answer("/health/ready") != 200:
+            assert self.process.poll() is None, f"{self.name} ended with {self.process.returncode}:\n{self.said()}"
+            assert time.monotonic() < until, f"{self.name} is not ready after {wait_s} s:\n{self.said()}"
+            time.sleep(0.1)
+        return self
+
+    def said(self) -> str:
+        """The end of its log."""
+        return self.log.read_text(errors="replace")[-3000:]
+
+    def send(self, what: signal.Signals) -> None:
+        """A signal."""
+        self.process.send_signal(what)
+
+    def kill(self) -> None:
+        """kill -9."""
+        self.process.kill()
+        self.process.wait()
+
+    def stop(self, wait_s: float = 30.0) -> None:
+        """SIGTERM; it must end with 0."""
+        self.process.terminate()
+        code = self.process.wait(wait_s)
+        assert code == 0, f"{self.name} ended with {code}:\n{self.said()}"
+
+
+class Pipeline:
+    """A folder with a broker, a footfall.toml, and the stages that run on it.
+
+    plan     the plan; more: TOML that is put behind it
+    """
+
+    def __init__(self, folder: Path, more: str = "", plan: str = "") -> None:
+        self.folder = folder
+        self.broker = LocalBroker(folder / "var", jvm=("-XX:TieredStopAtLevel=1",))
+        self.broker.start()
+        self.stages: list[Stage] = []
+        self._plan = (plan or DEMO.read_text().replace('data_dir = "var"', "")) + more
+        self.config = folder / "footfall.toml"
+        self.settings = self._write(self.config, worker_port=free_port())
+        create_topics(self.settings)
+
+    def _write(self, config: Path, worker_port: int) -> Settings:
+        """A footfall.toml; all of this pipeline's differ in nothing but the worker's port."""
+        if config == self.config:
+            self._ports = [free_port() for _ in range(4)]
+        collector, metrics, sinks, clickhouse = self._ports
+        text = f"""data_dir = "{self.folder}/var"
+{self._plan}
+[kafka]
+bootstrap_servers = "{self.broker.bootstrap}"
+partitions = 4
+[collector]
+port = {collector}
+metrics_port = {metrics}
+[worker]
+port = {worker_port}
+session_timeout_ms = 6000
+checkpoint_ms = 250
+[sinks]
+port = {sinks}
+clickhouse_port = {clickhouse}
+console_port = 0
+batch_ms = 300
+"""
+        config.write_text(text)
+        return read_settings(text, {})
+
+    def _start(self, command: str, config: Path, port: int) -> Stage:
+        stage = Stage(self, command, config, port)
+        self.stages.append(stage)
+        return stage
+
+    def collector(self) -> Stage:
+        """Starts the collector."""
+        return self._start("collector", self.config, self.settings.collector.metrics_port)
+
+    def sinks(self) -> Stage:
+        """Starts the sinks."""
+        return self._start("sinks", self.config, self.settings.sinks.port)
+
+    def worker(self) -> Stage:
+        """Starts a worker; each has a port of its own."""
+        port = free_port()
+        config = self.folder / f"worker{len(self.stages)}.toml"
+        self._write(config, port)
+        return self._start("worker", config, port)
+
+    def url(self, path: str) -> str:
+        """Of the collector."""
+        return f"http://127.0.0.1:{self.settings.collector.port}{path}"
+
+    def run(self, *arguments: str, wait_s: float = 300.0) -> subprocess.CompletedProcess[str]:
+        """A command to its end."""
+        return subprocess.run(
+            [sys.executable, "-m", "deploy.cli", "--config", str(self.config), *arguments],
+            cwd=self.folder,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            capture_output=True,
+            text=True,
+            timeout=wait_s,
+            check=False,
+        )
+
+    def begin(self, *arguments: str) -> subprocess.Popen[str]:
+        """A command that goes on meanwhile."""
+        return subprocess.Popen(
+            [sys.executable, "-m", "deploy.cli", "--config", str(self.config), *arguments],
+            cwd=self.folder,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    def assert_exact(self, truth: Path, least: int) -> str:
+        """`footfall verify` compares at least so many numbers, three ways, and finds no difference."""
+        report = self.run("verify", "--truth", str(truth), "--wait", "120")
+        logs = "".join(f"\n--- {stage.log.name}\n{stage.said()[-800:]}" for stage in self.stages)
+        assert report.returncode == 0, f"{report.stdout}\n{report.stderr}{logs}"
+        compared = int(report.stdout.split(" numbers, no difference")[0].rsplit("\n", 1)[-1].replace(",", ""))
+        assert compared >= least, report.stdout
+        return report.stdout
+
+    def close(self) -> None:
+        """Leaves no process behind."""
+        for stage in self.stages:
+            with contextlib.suppress(ProcessLookupError):
+                stage.send(signal.SIGCONT)
+            if stage.process.poll() is None:
+                stage.kill()
+        self.broker.stop()
+
+
+@contextlib.contextmanager
+def pipeline_in(folder: Path, more: str = "", plan: str = "") -> Iterator[Pipeline]:
+    """A pipeline that leaves no process behind."""
+    pipeline = Pipeline(folder, more, plan)
+    try:
+        yield pipeline
+    finally:
+        pipeline.close()
