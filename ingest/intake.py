@@ -13,7 +13,7 @@ from ingest.contract.rejected import Rejected, payload_fields
 from ingest.inflate import inflate
 from ingest.keys import Keys, authorization_key
 from ingest.limits import Limits
-from ingest.protocols import Accepted, Batch, Receipt, native, segment, sensors
+from ingest.protocols import Accepted, Batch, EventRule, Receipt, native, segment, sensors
 from ingest.protocols.sensors_form import field_text, read_body, read_fields, read_payload
 from ingest.reasons import Reason, Refusal, RefusedError
 from ingest.routes import Route
@@ -48,10 +48,10 @@ class Intake(NamedTuple):
     answer: Answer
 
 
-def take(request: Request, route: Route, keys: Keys, limits: Limits, received: int) -> Intake:
-    """Reads a request that came at `received` (ms). Never raises for what somebody sent."""
+def take(request: Request, route: Route, keys: Keys, limits: Limits, received: int, rules: tuple[EventRule, ...] = ()) -> Intake:
+    """Reads a request that came at `received` (ms); `rules` are applied to each event. Never raises for what somebody sent."""
     fields = read_fields(request.query.encode("utf-8", "surrogatepass")) if request.query else {}
-    receipt = Receipt(received, keys, limits, _candidates(request, route, fields))
+    receipt = Receipt(received, keys, limits, _candidates(request, route, fields), rules)
     try:
         batch = _decode(request, route, fields, receipt)
     except RefusedError as error:

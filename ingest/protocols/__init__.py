@@ -14,18 +14,23 @@ from ingest.limits import MAX_LINE_BYTES, Limits
 from ingest.line import EventLine, encode_line
 from ingest.reasons import Reason, Refusal, RefusedError
 
+#: What holds for events of all protocols once they are decoded: changes the event, or raises RefusedError.
+EventRule = Callable[[EventLine], None]
+
 
 class Receipt(NamedTuple):
     """What a decoder is told about the request besides its body.
 
     received     when it came (ms)
     keys         the plan's write keys; `candidates`: what header and query say, the best first
+    rules        applied in order to each decoded event
     """
 
     received: int
     keys: Keys
     limits: Limits
     candidates: tuple[str, ...] = ()
+    rules: tuple[EventRule, ...] = ()
 
 
 class Accepted(NamedTuple):
@@ -40,6 +45,7 @@ class Accepted(NamedTuple):
 class Batch:
     """What became of the events of a request's body."""
 
+    rules: tuple[EventRule, ...] = ()
     accepted: list[Accepted] = field(default_factory=list)
     refused: list[Refusal] = field(default_factory=list)
 
@@ -47,6 +53,8 @@ class Batch:
         """Decodes one event; whatever is wrong with it concerns it alone."""
         try:
             event = decode()
+            for rule in self.rules:
+                rule(event)
             line = encode_line(event)
             if len(line) > MAX_LINE_BYTES:
                 raise RefusedError(

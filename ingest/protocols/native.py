@@ -104,7 +104,7 @@ def decode(body: bytes, app: str, receipt: Receipt, lines: bool = False) -> Batc
     body = body.strip(_WHITESPACE)
     if not body:
         raise RefusedError(Reason.BAD_BODY, "the body is empty: send a JSON object, an array of objects, or JSON lines")
-    batch = Batch()
+    batch = Batch(receipt.rules)
     if body[:1] == b"[" and not lines:
         parts, path = elements(body), "$[{}]"
     elif lines or (b"\n" in body and not is_json(body) and _starts_with_lines(body)):

@@ -102,7 +102,7 @@ def decode(body: bytes, call: str, receipt: Receipt) -> Batch:
     envelope = _envelope(body)
     app = receipt.keys.app_of(*receipt.candidates, short(envelope.writeKey))
     parts = elements(bytes(envelope.batch))
-    batch = Batch()
+    batch = Batch(receipt.rules)
     if not app:
         raise RefusedError(Reason.UNKNOWN_KEY, "no app of the plan has this write key")
     sent = read_sent(envelope.sentAt)
@@ -117,7 +117,7 @@ def decode(body: bytes, call: str, receipt: Receipt) -> Batch:
 
 
 def _decode_single(body: bytes, kind: EventType, receipt: Receipt) -> Batch:
-    batch = Batch()
+    batch = Batch(receipt.rules)
     body = body.strip()
     try:
         found = _decode_call(body)

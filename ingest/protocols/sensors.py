@@ -104,7 +104,7 @@ def decode(payload: Payload, receipt: Receipt) -> Batch:
         parts, path = [body], "$"
     else:
         raise RefusedError(Reason.BAD_BODY, "expected a JSON object or array")
-    batch = Batch()
+    batch = Batch(receipt.rules)
     limit = receipt.limits.batch_events
     url_app = receipt.keys.app_of(*receipt.candidates)
     for index, raw in enumerate(parts[:limit]):
