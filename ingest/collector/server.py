@@ -24,6 +24,7 @@ from ingest.intake import Intake, Request, take, unforeseen
 from ingest.keys import Keys
 from ingest.limits import limits_of
 from ingest.routes import ROUTES, Route
+from ingest.rules import rules_of
 
 log = logging.getLogger(__name__)
 
@@ -56,6 +57,7 @@ class Server:
         self.port = settings.collector.port
         self._keys = Keys(settings.apps)
         self._limits = limits_of(settings.collector)
+        self._rules = rules_of(settings)
         self._max_in_flight = settings.collector.max_in_flight_bytes
         self._reading = 0
         self._outlet = outlet
@@ -199,7 +201,7 @@ class Server:
     def _intake(self, request: Request, route: Route) -> Intake:
         received = time.time_ns() // 1_000_000
         try:
-            return take(request, route, self._keys, self._limits, received)
+            return take(request, route, self._keys, self._limits, received, self._rules)
         except Exception as error:
             log.exception("a request to %s could not be read; it is kept in the rejected topic", request.path)
             return unforeseen(request, route, self._keys, self._limits, received, error)
