@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 from collections.abc import Callable, Mapping
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, NamedTuple
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
-from ingest.contract.errors import UnavailableError
-
-log = logging.getLogger(__name__)
+from sinks.listener import Handler, Listener
 
 
 class Reply(NamedTuple):
@@ -31,45 +27,18 @@ def text(status: int, words: str) -> Reply:
     return Reply(status, "text/plain; charset=utf-8", words.encode() + b"\n")
 
 
-class Door(ThreadingHTTPServer):
-    """The server: exact paths to routes, GET only. `serve_forever` is a thread's life, `shutdown` ends it."""
-
-    daemon_threads = True
-    request_queue_size = 64
+class Door(Listener):
+    """The server: exact paths to routes, GET only."""
 
     def __init__(self, host: str, port: int, routes: Mapping[str, Route]) -> None:
         """Raises UnavailableError when the port is in use."""
         self.routes = routes
-        try:
-            super().__init__((host, port), _Handler)
-        except OSError as error:
-            raise UnavailableError(
-                f"{host}:{port} cannot be used for health and metrics ({error.strerror}): set sinks.port"
-            ) from error
-
-    @property
-    def port(self) -> int:
-        """The port that was bound."""
-        return int(self.server_address[1])
-
-    def serve_forever(self, poll_interval: float = 0.1) -> None:
-        """As the base has it, but quicker to stop."""
-        super().serve_forever(poll_interval)
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        log.debug("a connection ended in an error", exc_info=True)
+        super().__init__(host, port, _Handler, "health and metrics", "sinks.port")
 
 
-class _Handler(BaseHTTPRequestHandler):
+class _Handler(Handler):
     server: Door
-    protocol_version = "HTTP/1.1"
-    server_version = "footfall"
-    sys_version = ""
     timeout = 30
-    disable_nagle_algorithm = True
-
-    def log_message(self, *_: object) -> None:
-        """Nothing: scrapes and probes are no news."""
 
     def do_GET(self) -> None:
         url = urlsplit(self.path)

@@ -5,37 +5,30 @@ from __future__ import annotations
 import contextlib
 import gzip
 import logging
-import socket
 import threading
 from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
 from urllib.parse import urlsplit
 
 import msgspec
 
-from ingest.contract.errors import UnavailableError
 from sinks.api.errors import ApiError, Problem
 from sinks.api.routes import PREFIX
 from sinks.api.service import Service
 from sinks.console.files import File, load
 from sinks.console.guard import CHALLENGE, HEADERS, check
+from sinks.listener import Handler, Listener
 
 log = logging.getLogger(__name__)
 
 _JSON = "application/json"
-_CONNECTIONS = 128
 _STREAMS = 32
 _EVERY_S = 1.0
 _WORTH_PACKING = 1400
 _METHODS = "GET, HEAD"
 
 
-class Console(ThreadingHTTPServer):
-    """The server. `serve_forever` is a thread's life; `shutdown` and then `server_close` end it and every stream."""
-
-    daemon_threads = True
-    request_queue_size = 64
+class Console(Listener):
+    """The server. `shutdown` ends every stream too."""
 
     def __init__(self, host: str, port: int, service: Service, token: str) -> None:
         """Raises UnavailableError when the port is in use."""
@@ -44,42 +37,7 @@ class Console(ThreadingHTTPServer):
         self.files: dict[str, File] = load()
         self.ending = threading.Event()
         self.streams = threading.BoundedSemaphore(_STREAMS)
-        self._open: set[socket.socket] = set()
-        self._open_lock = threading.Lock()
-        if ":" in host:
-            self.address_family = socket.AF_INET6
-        try:
-            super().__init__((host, port), _Handler)
-        except OSError as error:
-            raise UnavailableError(
-                f"{host}:{port} cannot be used for the console ({error.strerror}): set sinks.console_port"
-            ) from error
-
-    @property
-    def port(self) -> int:
-        """The port that was bound."""
-        return int(self.server_address[1])
-
-    def serve_forever(self, poll_interval: float = 0.1) -> None:
-        """As the base has it, but quicker to stop."""
-        super().serve_forever(poll_interval)
-
-    def process_request(self, request: Any, client_address: Any) -> None:
-        """Starts a connection's thread, unless there are too many."""
-        with self._open_lock:
-            full = len(self._open) >= _CONNECTIONS
-            if not full:
-                self._open.add(request)
-        if full:
-            super().shutdown_request(request)
-        else:
-            super().process_request(request, client_address)
-
-    def shutdown_request(self, request: Any) -> None:
-        """Ends a connection."""
-        with self._open_lock:
-            self._open.discard(request)
-        super().shutdown_request(request)
+        super().__init__(host, port, _Handler, "the console", "sinks.console_port")
 
     def shutdown(self) -> None:
         """Ends the streams, then the server."""
@@ -87,29 +45,14 @@ class Console(ThreadingHTTPServer):
         super().shutdown()
 
     def server_close(self) -> None:
-        """Gives the port up and ends the connections that are kept alive."""
+        """Ends the streams, gives the port up, and ends the connections that are kept alive."""
         self.ending.set()
         super().server_close()
-        with self._open_lock:
-            still = list(self._open)
-        for connection in still:
-            with contextlib.suppress(OSError):
-                connection.shutdown(socket.SHUT_RDWR)
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        log.debug("a console connection ended in an error", exc_info=True)
 
 
-class _Handler(BaseHTTPRequestHandler):
+class _Handler(Handler):
     server: Console
-    protocol_version = "HTTP/1.1"
-    server_version = "footfall"
-    sys_version = ""
     timeout = 60
-    disable_nagle_algorithm = True
-
-    def log_message(self, *_: object) -> None:
-        """Nothing: what somebody looks at is nobody else's business."""
 
     def do_GET(self) -> None:
         self._serve()

@@ -6,23 +6,18 @@ import contextlib
 import gzip
 import hmac
 import json
-import logging
 import re
-import socket
 import threading
 import time
 import uuid
 import zlib
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
-from ingest.contract.errors import UnavailableError
 from sinks.front.engine import Engine, columns_of
 from sinks.front.replies import STREAMED, FrontError, content_type, error_reply, hello, native_header, stream_error
 from sinks.front.request import Request, credentials, format_of, inflate, read_request
-
-log = logging.getLogger(__name__)
+from sinks.listener import Handler, Listener
 
 _READER_BODY = 2 * 1024 * 1024
 _WRITER_BODY = 256 * 1024 * 1024
@@ -39,66 +34,22 @@ class User(NamedTuple):
     writable: bool = False
 
 
-class Front(ThreadingHTTPServer):
-    """The server; `serve_forever` is a thread's life, `shutdown` ends it."""
-
-    daemon_threads = True
-    request_queue_size = 64
+class Front(Listener):
+    """The server."""
 
     def __init__(self, host: str, port: int, engine: Engine, user: User) -> None:
         """Raises UnavailableError when the port is in use."""
         self.engine = engine
         self.user = user
         self.slots = threading.BoundedSemaphore(_QUERIES_AT_ONCE)
-        self._open: set[socket.socket] = set()
-        try:
-            super().__init__((host, port), _Handler)
-        except OSError as error:
-            raise UnavailableError(
-                f"{host}:{port} cannot be used for ClickHouse's HTTP interface ({error.strerror}): set sinks.clickhouse_port"
-            ) from error
-
-    @property
-    def port(self) -> int:
-        """The port that was bound."""
-        return int(self.server_address[1])
-
-    def serve_forever(self, poll_interval: float = 0.1) -> None:
-        """As the base has it, but quicker to stop."""
-        super().serve_forever(poll_interval)
-
-    def process_request(self, request: Any, client_address: Any) -> None:
-        """Starts a connection's thread."""
-        self._open.add(request)
-        super().process_request(request, client_address)
-
-    def shutdown_request(self, request: Any) -> None:
-        """Ends a connection."""
-        self._open.discard(request)
-        super().shutdown_request(request)
-
-    def server_close(self) -> None:
-        """Gives the port up and ends the connections that are kept alive."""
-        super().server_close()
-        for connection in list(self._open):
-            with contextlib.suppress(OSError):
-                connection.shutdown(socket.SHUT_RDWR)
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        log.debug("a reader's connection ended in an error", exc_info=True)
+        super().__init__(host, port, _Handler, "ClickHouse's HTTP interface", "sinks.clickhouse_port")
 
 
-class _Handler(BaseHTTPRequestHandler):
+class _Handler(Handler):
     server: Front
-    protocol_version = "HTTP/1.1"
     server_version = "ClickHouse"
-    sys_version = ""
     timeout = 120
-    disable_nagle_algorithm = True
     wbufsize = 1 << 16
-
-    def log_message(self, *_: object) -> None:
-        """Nothing: a URL may hold a password, a query what somebody looks for."""
 
     def do_GET(self) -> None:
         self._serve()
