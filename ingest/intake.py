@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -17,6 +17,7 @@ from ingest.protocols import Accepted, Batch, EventRule, Receipt, native, segmen
 from ingest.protocols.sensors_form import field_text, read_body, read_fields, read_payload
 from ingest.reasons import Reason, Refusal, RefusedError
 from ingest.routes import Route
+from ingest.tracking import Label
 
 _JSON_LINES = ("application/x-ndjson", "application/jsonl", "application/x-jsonlines", "application/json-lines")
 _encode_rejected = msgspec.json.Encoder().encode
@@ -40,12 +41,14 @@ class Intake(NamedTuple):
     rejected   records for the rejected topic, likewise
     refused    the same as the rejected, for counting
     answer     to be given once all that is safe
+    violations what the tracking plan says of the events, accepted or not, for counting
     """
 
     accepted: list[Accepted]
     rejected: list[bytes]
     refused: list[Refusal]
     answer: Answer
+    violations: Sequence[Label] = ()
 
 
 def take(request: Request, route: Route, keys: Keys, limits: Limits, received: int, rules: tuple[EventRule, ...] = ()) -> Intake:
@@ -60,7 +63,7 @@ def take(request: Request, route: Route, keys: Keys, limits: Limits, received: i
     accepted, refused = batch.accepted, batch.refused
     rejected = [_encode_rejected(rejected_of(one, request, route, receipt)) for one in refused] if refused else []
     answer = answers.native(len(accepted), refused) if route.protocol == "native" else _ok(request, route)
-    return Intake(accepted, rejected, refused, answer)
+    return Intake(accepted, rejected, refused, answer, batch.violations)
 
 
 def unforeseen(request: Request, route: Route, keys: Keys, limits: Limits, received: int, error: Exception) -> Intake:

@@ -41,6 +41,7 @@ class EventLine(msgspec.Struct, kw_only=True, omit_defaults=True):
     lib: str = ""
     lib_version: str = ""
     raw: str = ""
+    violations: list[str] = []
 
 
 encode_line = msgspec.json.Encoder().encode

@@ -20,6 +20,7 @@ class Reason(StrEnum):
     TOO_LARGE = "too_large"  #: the body, compressed or not, or the event is larger than the settings allow
     TOO_DEEP = "too_deep"  #: objects and arrays inside each other beyond the limit
     TOO_MANY = "too_many"  #: events of a batch beyond the limit
+    PLAN = "plan"  #: against the tracking plan, in an app that rejects that
     ENCRYPTED = "encrypted"  #: an encrypted envelope, to which Footfall has no key
     UNFORESEEN = "unforeseen"  #: a fault of ours in reading it; the collector's log has the details
 

@@ -5,9 +5,12 @@ from __future__ import annotations
 
 from ingest.contract.settings import Settings
 from ingest.protocols import EventRule
+from ingest.tracking import Tracking
 
 
 def rules_of(settings: Settings) -> tuple[EventRule, ...]:
     """The rules that these settings ask for; () for none, which costs nothing."""
     rules: list[EventRule] = []
+    if settings.events:
+        rules.append(Tracking(settings))
     return tuple(rules)

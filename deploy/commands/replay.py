@@ -9,8 +9,8 @@ import msgspec
 
 from deploy.entry import Source, entry, load_settings, with_broker
 from ingest.contract.errors import ConfigError
-from ingest.contract.plan import Id
 from ingest.contract.settings import Settings
+from ingest.contract.table import Id
 
 
 @click.command(

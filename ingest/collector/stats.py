@@ -27,6 +27,12 @@ class Stats:
             ("reason", "protocol"),
             registry=self.registry,
         )
+        self._violations = Counter(
+            "footfall_collector_plan_violations",
+            "Violations of the tracking plan, of events kept or rejected; what the plan does not name is other",
+            ("app", "event", "property", "rule"),
+            registry=self.registry,
+        )
         self._requests = Counter(
             "footfall_collector_requests",
             "Requests by what they are and how they were answered",
@@ -61,3 +67,5 @@ class Stats:
             self._events.labels(app, protocol).inc(count)
         for reason, count in Count(one.reason for one in intake.refused).items():
             self._rejected.labels(str(reason), protocol).inc(count)
+        for label, count in Count(intake.violations).items():
+            self._violations.labels(*label).inc(count)

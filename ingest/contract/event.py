@@ -77,6 +77,7 @@ class Event(msgspec.Struct, kw_only=True, omit_defaults=True):
     ids          every id that came with it, by name (anonymous_id, user_id, session_id, device_id, ...)
     merge        ids that the SDK says are one person
     raw          the event verbatim as the SDK sent it, where translation could lose something
+    violations   what is wrong with it by the tracking plan, each `rule` or `rule:property` (ingest.contract.tracking.RULES)
     """
 
     id: str
@@ -100,6 +101,7 @@ class Event(msgspec.Struct, kw_only=True, omit_defaults=True):
     lib: str = ""
     lib_version: str = ""
     raw: str = ""
+    violations: list[str] = []
 
 
 class BadLine(NamedTuple):

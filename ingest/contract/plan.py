@@ -15,10 +15,10 @@ from typing import Annotated, Literal
 import msgspec
 
 from ingest.contract.errors import ConfigError
+from ingest.contract.table import EventName, Id, Table
+from ingest.contract.tracking import EventSchema, OnViolation, check_events, events_of
 from ingest.contract.zones import Zone
 
-Id = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9][a-z0-9_.-]{0,31}$")]
-EventName = Annotated[str, msgspec.Meta(min_length=1, max_length=256)]
 SegmentValue = Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
 
 #: Apps, groups and segment values make up the totals' keys and Prometheus' labels: bounded by construction.
@@ -26,10 +26,6 @@ MAX_FACETS = 500
 MAX_APPS = 64
 
 OTHER = "other"
-
-
-class Table(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
-    """A table of footfall.toml: a key that is not known is an error, not a silence."""
 
 
 class Horizons(Table, frozen=True, kw_only=True):
@@ -65,6 +61,9 @@ class App(Table, frozen=True, kw_only=True):
     population: Annotated[int, msgspec.Meta(ge=0)] = 0
     #: Active users in an hour that the app is built for: an alert says when a peak comes near. 0: not known.
     peak_capacity: Annotated[int, msgspec.Meta(ge=0)] = 0
+    #: What becomes of an event that is not as its schema says, and of a track event that has none where others have one.
+    plan_violations: OnViolation = "keep"
+    unknown_events: OnViolation = "keep"
 
 
 class Activity(Table, frozen=True, kw_only=True):
@@ -153,6 +152,7 @@ class Plan(Table, frozen=True, kw_only=True):
     segments: list[Segment] = []
     groups: list[Group] = []
     funnels: list[Funnel] = []
+    events: list[EventSchema] = []
 
     def __post_init__(self) -> None:
         check_plan(self)
@@ -219,6 +219,7 @@ def check_plan(plan: Plan) -> None:
             raise ConfigError(f'funnel "{funnel.id}" names the app "{funnel.app}", which is not in the plan')
         if funnel.by and funnel.by not in {segment.id for segment in plan.segments}:
             raise ConfigError(f'funnel "{funnel.id}" is broken down by "{funnel.by}", which is no segment of the plan')
+    check_events(plan.events, app_ids)
     keys: dict[str, str] = {}
     for app in plan.apps:
         for key in app.write_keys:
@@ -229,4 +230,6 @@ def check_plan(plan: Plan) -> None:
         if facets > MAX_FACETS:
             raise ConfigError(f'app "{app.id}" has {facets} facets, at most {MAX_FACETS} are supported: list fewer values')
         Zone(plan.zone_name(app.id))
+        if "reject" in (app.plan_violations, app.unknown_events) and not events_of(plan.events, app.id):
+            raise ConfigError(f'app "{app.id}" rejects what is against the plan, but no events entry applies to it: add some')
     Zone(plan.project.time_zone)

@@ -14,7 +14,8 @@ from typing import Annotated, Any
 import msgspec
 
 from ingest.contract.errors import ConfigError
-from ingest.contract.plan import Plan, Table
+from ingest.contract.plan import Plan
+from ingest.contract.table import Table
 
 Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
 Positive = Annotated[int, msgspec.Meta(ge=1)]

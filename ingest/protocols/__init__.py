@@ -13,6 +13,7 @@ from ingest.keys import Keys
 from ingest.limits import MAX_LINE_BYTES, Limits
 from ingest.line import EventLine, encode_line
 from ingest.reasons import Reason, Refusal, RefusedError
+from ingest.tracking import Label, labels
 
 #: What holds for events of all protocols once they are decoded: changes the event, or raises RefusedError.
 EventRule = Callable[[EventLine], None]
@@ -48,9 +49,11 @@ class Batch:
     rules: tuple[EventRule, ...] = ()
     accepted: list[Accepted] = field(default_factory=list)
     refused: list[Refusal] = field(default_factory=list)
+    violations: list[Label] = field(default_factory=list)
 
     def add(self, index: int, raw: bytes, path: str, app: str, decode: Callable[[], EventLine]) -> None:
         """Decodes one event; whatever is wrong with it concerns it alone."""
+        event: EventLine | None = None
         try:
             event = decode()
             for rule in self.rules:
@@ -66,6 +69,8 @@ class Batch:
             self.refuse(index, reason_of(error), words(error, path), raw, app)
         else:
             self.accepted.append(Accepted(event.app, event.person, line))
+        if event is not None and event.violations:
+            self.violations += labels(event.app, event.event, event.violations)
 
     def refuse(self, index: int, reason: Reason, detail: str, payload: bytes, app: str = "") -> None:
         """Sets something aside."""
