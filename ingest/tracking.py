@@ -79,7 +79,9 @@ class Check:
         """What is wrong with an event that has these properties (JSON of an object)."""
         try:
             found = self._decode(props)
-            good = all(value is None or is_time(value) for value in (getattr(found, name) for name in self._times))
+            good = not self._times or all(
+                value is None or is_time(value) for value in (getattr(found, name) for name in self._times)
+            )
         except DECODE_ERRORS:
             good = False
         if good and not self.schema.closed:

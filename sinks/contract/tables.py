@@ -158,4 +158,38 @@ VIEWS: tuple[View, ...] = (
         ("app", "facet", "day", "peak_hour", "peak_users", "day_users", "peak_share"),
         "The hour with most active users so far on the app's last day.",
     ),
+    View(
+        "tracked",
+        ("app", "day", "event", "version", "violation", "events", "persons"),
+        "Events received in the last five weeks by name and app version, and the ids that sent them. "
+        'violation "" is all of them, the others are those with that violation of the tracking plan, as `rule:property`.',
+    ),
+    View(
+        "plan_violations",
+        ("app", "day", "event", "version", "rule", "property", "events", "persons", "share"),
+        "Violations of the tracking plan by app version (of the last five weeks); share is of that day's events of that name and "
+        "version. What an app rejects is in the table rejected instead.",
+    ),
+    View(
+        "broken_tracking_points",
+        (
+            "app",
+            "event",
+            "rule",
+            "property",
+            "since_version",
+            "share_before",
+            "share_after",
+            "events_since",
+            "first_day",
+            "last_day",
+        ),
+        "Since which app version a violation is there: the version at which its share of the events grows the most. "
+        "share_before is NULL where no earlier version was seen in the last five weeks.",
+    ),
+    View(
+        "event_delay",
+        ("app", "day", "version", "events", "over_an_hour", "over_a_day", "over_a_week", "median_seconds", "p95_seconds"),
+        "How long after they happened the events of a day were received (in the last five weeks), by app version.",
+    ),
 )

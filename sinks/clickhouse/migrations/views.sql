@@ -293,3 +293,72 @@ SELECT app, facet, argMax(hourly_peak.day, hourly_peak.day) AS day, argMax(hourl
     argMax(hourly_peak.peak_share, hourly_peak.day) AS peak_share
 FROM hourly_peak
 GROUP BY app, facet;
+
+-- What was tracked, as it came: raw events of the last five weeks of receipt, so that no panel reads a year of them. The violation
+-- '' is all events of that name and version; the others are parts of it. toString takes a zone that is no constant, toDate does not.
+CREATE OR REPLACE VIEW tracked {on_cluster} AS
+SELECT seen.app AS app, toDate(substring(toString(at, time_zone), 1, 10)) AS day, event, version, violation, count() AS events,
+    uniqExact(person_hash) AS persons
+FROM (
+    SELECT app, events.at AS at, event, version, person_hash, violations
+    FROM events FINAL
+    WHERE type IN ('track', 'page', 'screen') AND received > (toInt64(toUnixTimestamp(now())) - 35 * 86400) * 1000
+) AS seen
+INNER JOIN apps ON apps.id = seen.app
+ARRAY JOIN arrayConcat([''], violations) AS violation
+GROUP BY app, day, event, version, violation;
+
+CREATE OR REPLACE VIEW plan_violations {on_cluster} AS
+SELECT app, day, event, version, splitByChar(':', violation)[1] AS rule, substring(violation, length(rule) + 2) AS property, events,
+    persons, events / all_events AS share
+FROM (
+    SELECT app, tracked.day AS day, event, version, violation, events, persons,
+        max(events) OVER (PARTITION BY app, day, event, version) AS all_events
+    FROM tracked
+)
+WHERE violation != '';
+
+-- The version since which a violation is there: the one that splits the versions so that the share after it exceeds the share
+-- before it the most. Versions are in order of their numbers: 9.10 comes after 9.9.
+CREATE OR REPLACE VIEW broken_tracking_points {on_cluster} AS
+SELECT app, event, splitByChar(':', violation)[1] AS rule, substring(violation, length(rule) + 2) AS property,
+    tupleElement(best, 2) AS since_version, tupleElement(best, 3) AS share_before, tupleElement(best, 4) AS share_after,
+    tupleElement(best, 5) AS events_since, first_day, last_day
+FROM (
+    SELECT app, event, violation, argMax((0, version, before, after, events_since), (after - ifNull(before, 0), -place)) AS best,
+        minIf(first_seen, broken > 0) AS first_day, maxIf(last_seen, broken > 0) AS last_day
+    FROM (
+        SELECT app, event, violation, version, broken, first_seen, last_seen, row_number() OVER earlier AS place,
+            sum(broken) OVER later AS events_since, events_since / (sum(total) OVER later) AS after,
+            if(place = 1, NULL, (sum(broken) OVER earlier - broken) / (sum(total) OVER earlier - total)) AS before
+        FROM (
+            SELECT kinds.app AS app, kinds.event AS event, kinds.violation AS violation, of_version.version AS version,
+                arrayMap(part -> toUInt32OrZero(part), extractAll(version, '\\d+')) AS rank, of_version.total AS total,
+                of_version.counts[violation] AS broken, of_version.first_days[violation] AS first_seen,
+                of_version.last_days[violation] AS last_seen
+            FROM (SELECT DISTINCT app, event, violation FROM tracked WHERE violation != '') AS kinds
+            INNER JOIN (
+                SELECT app, event, version, sumIf(events, violation = '') AS total, sumMap(map(violation, events)) AS counts,
+                    minMap(map(violation, tracked.day)) AS first_days, maxMap(map(violation, tracked.day)) AS last_days
+                FROM tracked
+                GROUP BY app, event, version
+            ) AS of_version ON of_version.app = kinds.app AND of_version.event = kinds.event
+        )
+        WINDOW earlier AS (PARTITION BY app, event, violation ORDER BY rank, version ROWS UNBOUNDED PRECEDING),
+            later AS (PARTITION BY app, event, violation ORDER BY rank, version ROWS BETWEEN CURRENT ROW AND UNBOUNDED FOLLOWING)
+    )
+    GROUP BY app, event, violation
+);
+
+-- By the day of the event: how long after it events came. What is beyond the plan's horizons is told by the worker and the API.
+CREATE OR REPLACE VIEW event_delay {on_cluster} AS
+SELECT seen.app AS app, toDate(substring(toString(at, time_zone), 1, 10)) AS day, version, count() AS events,
+    countIf(delay > 3600) AS over_an_hour, countIf(delay > 86400) AS over_a_day, countIf(delay > 604800) AS over_a_week,
+    quantileExact(0.5)(delay) AS median_seconds, quantileExact(0.95)(delay) AS p95_seconds
+FROM (
+    SELECT app, events.at AS at, version, greatest(0, (received - events.time) / 1000) AS delay
+    FROM events FINAL
+    WHERE received > (toInt64(toUnixTimestamp(now())) - 35 * 86400) * 1000
+) AS seen
+INNER JOIN apps ON apps.id = seen.app
+GROUP BY app, day, version;
