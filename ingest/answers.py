@@ -26,7 +26,8 @@ _MAX_DETAIL = 500
 
 ALLOWED_HEADERS = (
     "authorization, content-type, content-encoding, x-write-key, anonymousid, sentat, x-retry-count, rsa-retry-attempt, "
-    "rsa-retry-reason, rsa-since-first-attempt, rsa-since-last-attempt, sp-anonymous, dry-run"
+    "rsa-retry-reason, rsa-since-first-attempt, rsa-since-last-attempt, sp-anonymous, dry-run, posthog-sdk-info, "
+    "posthog-attempt, posthog-request-id, posthog-request-timestamp"
 )
 
 
@@ -40,6 +41,7 @@ class Answer(NamedTuple):
 
 
 SEGMENT_OK = Answer(200, JSON, b'{"success":true}')
+POSTHOG_OK = Answer(200, JSON, b'{"status":"Ok"}')
 SENSORS_OK = Answer(200, "text/plain; charset=utf-8", b"")
 SENSORS_GIF = Answer(200, "image/gif", _GIF, _NO_STORE)
 _encode = msgspec.json.Encoder().encode
@@ -53,6 +55,11 @@ def error(status: int, code: str, message: str, headers: Mapping[str, str] | Non
 def unavailable(message: str) -> Answer:
     """Not safe: send it again."""
     return error(503, "unavailable", message, {"Retry-After": str(RETRY_AFTER_S)})
+
+
+def posthog_v1(results: Mapping[str, Mapping[str, str]]) -> Answer:
+    """PostHog's v1 form wants to hear of each event by its uuid."""
+    return Answer(200, JSON, _encode({"results": results}))
 
 
 def native(accepted: int, refused: Sequence[Refusal]) -> Answer:

@@ -13,7 +13,7 @@ from ingest.contract.rejected import Rejected, payload_fields
 from ingest.inflate import inflate
 from ingest.keys import Keys, authorization_key
 from ingest.limits import Limits
-from ingest.protocols import Accepted, Batch, EventRule, Receipt, native, segment, sensors
+from ingest.protocols import Accepted, Batch, EventRule, Receipt, native, posthog, segment, sensors
 from ingest.protocols.sensors_form import field_text, read_body, read_fields, read_payload
 from ingest.reasons import Reason, Refusal, RefusedError
 from ingest.routes import Route
@@ -62,8 +62,7 @@ def take(request: Request, route: Route, keys: Keys, limits: Limits, received: i
         return _refused_whole(request, route, receipt, refusal)
     accepted, refused = batch.accepted, batch.refused
     rejected = [_encode_rejected(rejected_of(one, request, route, receipt)) for one in refused] if refused else []
-    answer = answers.native(len(accepted), refused) if route.protocol == "native" else _ok(request, route)
-    return Intake(accepted, rejected, refused, answer, batch.violations)
+    return Intake(accepted, rejected, refused, _answer(request, route, batch), batch.violations)
 
 
 def unforeseen(request: Request, route: Route, keys: Keys, limits: Limits, received: int, error: Exception) -> Intake:
@@ -89,7 +88,10 @@ def _decode(request: Request, route: Route, fields: dict[str, bytes], receipt: R
         return native.decode(body, app, receipt, lines)
     body = inflate(request.body, request.headers.get("Content-Encoding", ""), limits.inflated_bytes)
     if route.protocol == "segment":
-        return segment.decode(body, route.call, receipt)
+        return segment.decode(body, route.call, receipt, request.headers.get("AnonymousId", ""))
+    if route.protocol == "posthog":
+        about = posthog.About(request.headers.get("PostHog-Sdk-Info", ""), request.headers.get("PostHog-Request-Timestamp", ""))
+        return posthog.decode(body, fields, receipt, about)
     payload = read_payload(fields, limits.inflated_bytes)
     if payload is None and request.method != "GET":
         payload = read_body(body, limits.inflated_bytes)
@@ -103,13 +105,23 @@ def _candidates(request: Request, route: Route, fields: dict[str, bytes]) -> tup
     headers = request.headers
     found = [authorization_key(headers.get("Authorization", "")), headers.get("X-Write-Key", "")]
     if fields:
-        found += [field_text(fields, name) for name in ("key", "writeKey", "token", "project")]
+        found += [field_text(fields, name) for name in ("key", "writeKey", "api_key", "token", "project")]
     return tuple(key for key in found if key)
+
+
+def _answer(request: Request, route: Route, batch: Batch) -> Answer:
+    if route.protocol == "native":
+        return answers.native(len(batch.accepted), batch.refused)
+    if route.protocol == "posthog" and route.call == "v1":
+        return answers.posthog_v1(posthog.results(batch))
+    return _ok(request, route)
 
 
 def _ok(request: Request, route: Route) -> Answer:
     if route.protocol == "segment":
         return answers.SEGMENT_OK
+    if route.protocol == "posthog":
+        return answers.posthog_v1({}) if route.call == "v1" else answers.POSTHOG_OK
     return answers.SENSORS_GIF if request.method == "GET" else answers.SENSORS_OK
 
 

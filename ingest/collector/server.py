@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from aiohttp import ClientPayloadError, web
 from aiohttp.http_exceptions import HttpProcessingError
 
-from ingest import answers
+from ingest import answers, stubs
 from ingest.answers import Answer
 from ingest.collector.outlet import Outlet
 from ingest.collector.stats import Stats
@@ -114,13 +114,17 @@ class Server:
         route = ROUTES.get(path)
         headers: Mapping[str, str] = request.headers
         origin = headers.get("Origin", "")
-        if route is None:
+        stub = stubs.stub_of(path) if route is None else None
+        if stub is not None and request.method in stubs.METHODS:
+            label, answer = "stub", stub(stubs.Asked(query, headers))
+        elif route is None and stub is None:
             label, answer = self._other(request.method, path)
         elif request.method == "OPTIONS":
             label, answer = "preflight", Answer(204, "", b"", answers.cors(origin or "*", preflight=True))
-        elif request.method not in route.methods:
-            allowed = {"Allow": ", ".join((*route.methods, "OPTIONS"))}
-            label, answer = route.protocol, answers.error(405, "method", f"{path} takes {' and '.join(route.methods)}", allowed)
+        elif route is None or request.method not in route.methods:
+            methods = stubs.METHODS if route is None else route.methods
+            label, allowed = "stub" if route is None else route.protocol, {"Allow": ", ".join((*methods, "OPTIONS"))}
+            answer = answers.error(405, "method", f"{path} takes {' and '.join(methods)}", allowed)
         else:
             label, answer = route.protocol, await self._take(request, path, query, route)
         self._stats.request(label, answer.status)

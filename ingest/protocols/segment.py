@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import binascii
 from functools import partial
 from typing import Any
 
@@ -86,19 +87,25 @@ class Context(msgspec.Struct):
     sessionId: Any = None
 
 
+class _Traits(msgspec.Struct):
+    traits: msgspec.Raw = NO_RAW
+
+
 _decode_call = msgspec.json.Decoder(Call).decode
 _decode_context = msgspec.json.Decoder(Context).decode
+_decode_traits = msgspec.json.Decoder(_Traits).decode
 _decode_envelope = msgspec.json.Decoder(Envelope).decode
 _NO_CONTEXT = Context()
 
 
-def decode(body: bytes, call: str, receipt: Receipt) -> Batch:
-    """All events of a request. `call` is the last part of the path: batch, b, import, or one of CALLS.
+def decode(body: bytes, call: str, receipt: Receipt, visitor: str = "") -> Batch:
+    """All events of a request. `call` is the last part of the path: batch, b, import, or one of CALLS; `visitor` is
+    RudderStack's header AnonymousId (base64), for calls that name nobody.
 
     Raises RefusedError when the body as a whole holds no calls.
     """
     if call in CALLS:
-        return _decode_single(body, CALLS[call], receipt)
+        return _decode_single(body, CALLS[call], receipt, _visitor(visitor))
     envelope = _envelope(body)
     app = receipt.keys.app_of(*receipt.candidates, short(envelope.writeKey))
     parts = elements(bytes(envelope.batch))
@@ -110,13 +117,13 @@ def decode(body: bytes, call: str, receipt: Receipt) -> Batch:
     explicit = call == "import"  # a bulk import of the past: its times are meant
     limit = receipt.limits.batch_events
     for index, raw in enumerate(parts[:limit]):
-        line = partial(decode_call, raw, None, app, sent, receipt, context, explicit)
+        line = partial(decode_call, raw, None, app, sent, receipt, context, explicit, _visitor(visitor))
         batch.add(index, raw, f"$.batch[{index}]", app, line)
     refuse_overflow(batch, parts, limit, app)
     return batch
 
 
-def _decode_single(body: bytes, kind: EventType, receipt: Receipt) -> Batch:
+def _decode_single(body: bytes, kind: EventType, receipt: Receipt, visitor: str) -> Batch:
     batch = Batch(receipt.rules)
     body = body.strip()
     try:
@@ -126,7 +133,7 @@ def _decode_single(body: bytes, kind: EventType, receipt: Receipt) -> Batch:
     app = receipt.keys.app_of(*receipt.candidates, short(found.writeKey))
     if not app:
         raise RefusedError(Reason.UNKNOWN_KEY, "no app of the plan has this write key")
-    batch.add(0, body, "$", app, lambda: decode_call(body, kind, app, read_sent(found.sentAt), receipt))
+    batch.add(0, body, "$", app, lambda: decode_call(body, kind, app, read_sent(found.sentAt), receipt, visitor=visitor))
     return batch
 
 
@@ -138,6 +145,7 @@ def decode_call(
     receipt: Receipt,
     outer_context: msgspec.Raw = NO_RAW,
     explicit: bool = False,
+    visitor: str = "",
 ) -> EventLine:
     """One call; `kind` is what the path says, where it says it. Raises RefusedError, or one of DECODE_ERRORS."""
     raw, text = check_event(raw, receipt.limits.event_bytes)
@@ -147,6 +155,8 @@ def decode_call(
         raise RefusedError(Reason.BAD_EVENT, "expected track, identify, page, screen, alias or group - at `$.type`")
     user, anonymous = id_text(found.userId, "$.userId"), id_text(found.anonymousId, "$.anonymousId")
     previous = id_text(found.previousId, "$.previousId")
+    if not user and not anonymous and not previous:
+        anonymous = visitor
     if not user and not anonymous and not previous:
         raise RefusedError(Reason.NO_PERSON, "neither userId nor anonymousId - at `$`")
     message_id = id_text(found.messageId, "$.messageId") if not isinstance(found.messageId, str) else found.messageId
@@ -171,9 +181,9 @@ def decode_call(
         device_time=device_time,
         sent=sent,
         platform=platform_of(short(context.os.name) if context.os else "", lib),
-        version=short(context.app.version) if context.app else "",
+        version=_app_version(context.app, library),
         channel=(short(context.campaign.source) or short(context.campaign.medium)) if context.campaign else "",
-        props=_props(found.traits if kind in ("identify", "group") else found.properties),
+        props=_props(found, kind, raw_context),
         context=raw_context,
         ids=_ids(found, context, user, anonymous, previous),
         merge=merge,
@@ -225,9 +235,31 @@ def _name(kind: EventType, found: Call) -> str:
     return kind
 
 
-def _props(raw: msgspec.Raw) -> msgspec.Raw:
-    """The object that it is; what is no object stays in `raw`."""
+def _app_version(app: _Named | None, library: _Named) -> str:
+    """The app's version; RudderStack's browser SDK says there that it is itself the app."""
+    return "" if app is None or (app.name == library.name and app.version == library.version) else short(app.version)
+
+
+def _props(found: Call, kind: EventType, context: msgspec.Raw) -> msgspec.Raw:
+    """The properties; of identify and group the traits, which some SDKs send in the context alone. What is no object stays in
+    `raw`."""
+    if kind == "identify" and not _says_something(found.traits):
+        raw = _decode_traits(context).traits
+    else:
+        raw = found.traits if kind in ("identify", "group") else found.properties
     return raw if is_object(raw) else EMPTY
+
+
+def _says_something(raw: msgspec.Raw) -> bool:
+    return is_object(raw) and bytes(raw) != b"{}"
+
+
+def _visitor(header: str) -> str:
+    """The id in RudderStack's header AnonymousId; "" when there is none."""
+    try:
+        return short(binascii.a2b_base64(header.encode("ascii")).decode()) if header else ""
+    except ValueError:
+        return ""
 
 
 def _context(raw: msgspec.Raw, outer: msgspec.Raw) -> tuple[msgspec.Raw, Context]:

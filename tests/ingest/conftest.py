@@ -16,7 +16,7 @@ from tests.ingest.running import RunningCollector
 APPS = """
 [[apps]]
 id = "bank"
-write_keys = ["WRITEKEY_seg", "SA_TOKEN"]
+write_keys = ["WRITEKEY_seg", "WRITEKEY_rud", "SA_TOKEN", "phc_TOKEN", "phc_TOKEN2"]
 [[apps]]
 id = "p3"
 write_keys = ["tk3"]

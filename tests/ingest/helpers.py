@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+from multidict import CIMultiDict
 
 from ingest.contract.event import Event, check_line
 from ingest.contract.plan import App
@@ -24,7 +25,7 @@ CAPTURES = Path(__file__).parent / "captures"
 NOW = 1_795_330_000_000
 KEYS = Keys(
     [
-        App(id="bank", write_keys=["WRITEKEY_seg", "SA_TOKEN"]),
+        App(id="bank", write_keys=["WRITEKEY_seg", "WRITEKEY_rud", "SA_TOKEN", "phc_TOKEN", "phc_TOKEN2"]),
         App(id="p3", write_keys=["tk3"]),
     ]
 )
@@ -81,14 +82,14 @@ def basic(user: str) -> str:
 
 
 def captured(name: str) -> list[dict[str, Any]]:
-    """The requests of a capture, without preflights."""
+    """The event requests of a capture: without preflights, settings and feature flags."""
     found: list[dict[str, Any]] = json.loads((CAPTURES / f"{name}.json").read_text())
-    return [one for one in found if one["method"] != "OPTIONS"]
+    return [one for one in found if one["method"] != "OPTIONS" and one["path"] in ROUTES]
 
 
 def replay(request: dict[str, Any], received: int = NOW) -> Intake:
     """What the collector makes of a captured request."""
-    headers = {name.title(): value for name, value in request["headers"]}
+    headers = CIMultiDict(request["headers"])
     body = base64.b64decode(request["body_base64"])
     asked = Request(request["method"], request["path"], request["query"], headers, body)
     return take(asked, ROUTES[request["path"]], KEYS, LIMITS, received)
