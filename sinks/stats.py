@@ -8,6 +8,8 @@ from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from ingest.contract.plan import OTHER
+from sinks.ages import Ages, Distribution
+from sinks.contract import tables
 
 
 class Snapshot(NamedTuple):
@@ -26,6 +28,8 @@ class Snapshot(NamedTuple):
     last_insert: dict[str, int]
     caught_up: bool
     waiting: dict[str, str]
+    gauge_freshness: Distribution
+    row_freshness: dict[str, Distribution]
 
 
 class Stats:
@@ -53,6 +57,8 @@ class Stats:
         self._last_insert: dict[str, int] = {}
         self._caught_up = False
         self._waiting: dict[str, str] = {}
+        self._gauge_freshness = Ages()
+        self._row_freshness = {table: Ages() for table in (tables.EVENTS, tables.METRICS)}
 
     def events(self, by_app: Counter[str], newest: dict[str, int]) -> None:
         """Events that are in ClickHouse now, and the newest receipt of each app."""
@@ -74,6 +80,12 @@ class Stats:
         with self._lock:
             self._rows[table] += rows
             self._last_insert[table] = now
+
+    def readable(self, table: str, receipts: Mapping[int, int], now: int) -> None:
+        """What was received then (ms -> how many) can be asked for in a table."""
+        with self._lock:
+            for received, times in receipts.items():
+                self._row_freshness[table].add(now - received, times)
 
     def failed(self, table: str, kind: str) -> None:
         """An insert that failed, and what was done then."""
@@ -105,6 +117,12 @@ class Stats:
         with self._lock:
             self._last_total = max(self._last_total, at)
 
+    def counted(self, receipts: Iterable[int], now: int) -> None:
+        """The gauges count what was received then (ms)."""
+        with self._lock:
+            for received in receipts:
+                self._gauge_freshness.add(now - received)
+
     def caught_up(self) -> None:
         """The exporter has read the metrics topic to its end."""
         with self._lock:
@@ -135,6 +153,8 @@ class Stats:
                 last_insert=dict(self._last_insert),
                 caught_up=self._caught_up,
                 waiting=dict(self._waiting),
+                gauge_freshness=self._gauge_freshness.distribution(),
+                row_freshness={table: ages.distribution() for table, ages in self._row_freshness.items()},
             )
 
     def _label(self, app: str) -> str:

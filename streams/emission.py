@@ -32,6 +32,7 @@ class Emission:
             for key in totals.values()
             if key.window in ("7d", "30d") or (key.window != "hour" and key.start >= clocks[key.scope].day)
         }
+        self._tail = b""
         self._minute = 0
         self._hours: list[int] = []
         self._heads: dict[Key, tuple[bytes, bytes]] = {}
@@ -42,8 +43,12 @@ class Emission:
             for window in NOW_MINUTES
         }
 
-    def take(self, now: int) -> list[tuple[bytes, bytes]]:
-        """(key, line) of every total that changed since it was last taken and that may be told by `now` (ms, UTC)."""
+    def take(self, now: int, oldest: int = 0) -> list[tuple[bytes, bytes]]:
+        """(key, line) of every total that changed since it was last taken and that may be told by `now` (ms, UTC).
+
+        oldest: as in Total.
+        """
+        self._tail = b',"at":%d,"oldest":%d}' % (now, oldest) if oldest else b',"at":%d}' % now
         totals = self._totals
         lines: list[tuple[bytes, bytes]] = []
         due = totals.take_changed()
@@ -60,7 +65,7 @@ class Emission:
             if key.window != "hour" and key.start > today[key.scope]:
                 self._later.add(key)
                 continue
-            lines.append(self._line(key, values[key], now))
+            lines.append(self._line(key, values[key]))
         hours = [clock.hour for clock in self._clocks.values()]
         if hours != self._hours:
             self._hours = hours
@@ -68,13 +73,13 @@ class Emission:
         self._take_now(now, lines)
         return lines
 
-    def _line(self, key: Key, value: int, now: int) -> tuple[bytes, bytes]:
+    def _line(self, key: Key, value: int) -> tuple[bytes, bytes]:
         head = self._heads.get(key)
         if head is None:
             if len(self._heads) >= _MOST_HEADS:
                 self._heads.clear()
             head = self._heads[key] = self._head(key)
-        return head[0], b'%s%d,"at":%d}' % (head[1], value, now)
+        return head[0], b"%s%d%s" % (head[1], value, self._tail)
 
     def _head(self, key: Key) -> tuple[bytes, bytes]:
         """A total's Kafka key, and its line up to the value: these never change."""
@@ -105,7 +110,7 @@ class Emission:
             value=0,
             at=0,
         )
-        return record_key(total), encode_total(total).removesuffix(b'0,"at":0}')
+        return record_key(total), encode_total(total).removesuffix(b'0,"at":0,"oldest":0}')
 
     def _take_now(self, now: int, lines: list[tuple[bytes, bytes]]) -> None:
         for (scope, facet, window), sent in self._now_sent.items():
@@ -113,4 +118,4 @@ class Emission:
             if value != sent:
                 self._now_sent[scope, facet, window] = value
                 day = self._clocks[scope].zone.day(now)
-                lines.append(self._line(Key("active_users", scope, facet, window, day), value, now))
+                lines.append(self._line(Key("active_users", scope, facet, window, day), value))

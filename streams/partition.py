@@ -90,6 +90,7 @@ class Partition:
         self._aged: dict[str, Record] = {}
         self._dirty: dict[str, Record] = {}
         self._rejected: list[bytes] = []
+        self._oldest = 0
         self._written_names = 0
         self.clock = decode_clock(base[CLOCK_KEY]) if CLOCK_KEY in base else 0
         self._names = Names()
@@ -170,6 +171,8 @@ class Partition:
         """
         self.counters.frames += 1
         events, bad = read_frame(frame, self._rules.decoder)
+        if events and not 0 < self._oldest <= events[0].received:
+            self._oldest = events[0].received  # a frame's events came within milliseconds of each other
         for line in bad:
             self._reject(line.payload, "bad_line", line.reason, offset, line.line, appended)
         for index, event in enumerate(events):
@@ -268,7 +271,7 @@ class Partition:
     def take(self, now: int) -> Taken:
         """What has changed since the last take, to be written in one transaction; `now` is the wall clock (ms, UTC)."""
         records = [(person.encode(), encode_record(record)) for person, record in self._dirty.items()]
-        totals = self._emission.take(now)
+        totals = self._emission.take(now, self._oldest)
         if records:
             records.append((CLOCK_KEY, encode_clock(self.clock)))
             if len(self._names) != self._written_names:
@@ -282,6 +285,7 @@ class Partition:
         taken = Taken(records, totals, merges, self._rejected)
         self._dirty = {}
         self._rejected = []
+        self._oldest = 0
         return taken
 
     def commit(self, taken: Taken) -> None:

@@ -10,9 +10,9 @@ from sinks.contract.gauges import Family
 _RATE = "[$__rate_interval]"
 
 
-def _quantiles(histogram: str) -> list[Query]:
+def _quantiles(histogram: str, matching: str = "") -> list[Query]:
     return [
-        promql(f"histogram_quantile({share}, sum by (le) (rate({histogram}_bucket{_RATE})))", name)
+        promql(f"histogram_quantile({share}, sum by (le) (rate({histogram}_bucket{matching}{_RATE})))", name)
         for share, name in ((0.5, "Median"), (0.95, "p95"), (0.99, "p99"))
     ]
 
@@ -90,6 +90,30 @@ def dashboard() -> Dashboard:
             (
                 "Freshness",
                 [
+                    _series(
+                        "Received until in the gauges",
+                        "The aim is a p95 of 2 s. It takes in frames, worker, checkpoint and exporter.",
+                        _quantiles(gauges.GAUGE_FRESHNESS.name),
+                        "s",
+                        gauges.GAUGE_FRESHNESS,
+                        decimals=2,
+                    ),
+                    _series(
+                        "Received until in the views",
+                        "The aim is a p95 of 5 s: as the gauges, and the insert into ClickHouse besides.",
+                        _quantiles(gauges.ROW_FRESHNESS.name, '{table="metrics"}'),
+                        "s",
+                        gauges.ROW_FRESHNESS,
+                        decimals=2,
+                    ),
+                    _series(
+                        "Received until a raw event is readable",
+                        "Of every event; the worker is not in it.",
+                        _quantiles(gauges.ROW_FRESHNESS.name, '{table="events"}'),
+                        "s",
+                        gauges.ROW_FRESHNESS,
+                        decimals=2,
+                    ),
                     _series(
                         "Age of what is there",
                         "Receipt of the newest event that was joined (`footfall_worker_newest_receipt_timestamp_seconds`), "

@@ -103,7 +103,7 @@ class Metrics:
         self.scope = f"metrics of layout {self.layout}"
 
     def batch(self, partition: int) -> MetricsBatch:
-        return MetricsBatch(partition)
+        return MetricsBatch(partition, self.layout)
 
     def held(self, query: Query, committed: Mapping[int, int | None]) -> dict[int, int]:
         return _offsets(

@@ -54,6 +54,7 @@ class Batch(Protocol):
     rows: int
     size: int
     skipped: int
+    receipts: Counter[int]
 
     def add(self, offset: int, value: bytes) -> None:
         """Takes one record; offsets come in rising order."""
@@ -72,6 +73,8 @@ class _Gathered:
         self.rows = 0
         self.size = 0
         self.skipped = 0
+        #: Receipt (ms) -> how many events, or how many checkpoints whose oldest event that is.
+        self.receipts: Counter[int] = Counter()
 
     def _record(self, offset: int) -> None:
         if self.first_offset < 0:
@@ -96,6 +99,8 @@ class EventsBatch(_Gathered):
         self.skipped += len(bad)
         self.rows += len(good)
         self.size += len(value)
+        if good:
+            self.receipts[good[0][0].received] += len(good)  # a frame's events came within milliseconds of each other
         taken = {one.line for one in bad}
         numbers = (number for number in count() if number not in taken)
         for number, (head, line) in zip(numbers, good, strict=False):
@@ -114,11 +119,16 @@ class EventsBatch(_Gathered):
 
 
 class MetricsBatch(_Gathered):
-    """Totals: the last of each key; the offset is the version. A line that is no total of this partition is skipped."""
+    """Totals: the last of each key; the offset is the version. A line that is no total of this partition is skipped.
 
-    def __init__(self, partition: int) -> None:
+    layout: the one that is served; the totals of others were made of events of long ago, which says nothing of freshness.
+    """
+
+    def __init__(self, partition: int, layout: str = "") -> None:
         super().__init__(partition)
+        self._layout = layout
         self._rows: dict[tuple[str, str, str, str, int, str], Row] = {}
+        self._told = 0
 
     def add(self, offset: int, value: bytes) -> None:
         self._record(offset)
@@ -130,6 +140,9 @@ class MetricsBatch(_Gathered):
         if total.partition != self.partition:
             self.skipped += 1
             return
+        if total.oldest and total.at != self._told and total.layout == self._layout:
+            self._told = total.at  # all totals of a checkpoint say the same
+            self.receipts[total.oldest] += 1
         key = (total.metric, total.app, total.facet, total.window, total.start, total.layout)
         row = Row(with_fields(value, version=offset), self.partition, offset, 0)
         old = self._rows.get(key)

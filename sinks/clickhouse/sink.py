@@ -166,7 +166,10 @@ class Sink:
         apart = [insert for batch in batches for insert in batch.inserts()]
         for insert in apart if self._kind.atomic else together(batches):
             land(insert, self._inserter)
+        now = int(time.time() * 1000)
         for batch in batches:
+            if batch.receipts:
+                self._stats.readable(self._kind.table, batch.receipts, now)
             if isinstance(batch, EventsBatch):
                 self._stats.events(batch.apps, batch.newest)
                 self._stats.names(batch.names)

@@ -9,7 +9,7 @@ class Family(NamedTuple):
     """A metric family. A counter's name is without the `_total` that the exposition adds."""
 
     name: str
-    kind: Literal["gauge", "counter"]
+    kind: Literal["gauge", "counter", "histogram"]
     labels: tuple[str, ...]
     help: str
 
@@ -76,6 +76,19 @@ RECORDS_LOST = Family(
     "footfall_sink_records_lost", "counter", ("topic",), "Records that Kafka deleted (retention) before the sink had read them."
 )
 LAST_INSERT = Family("footfall_sink_last_insert_timestamp_seconds", "gauge", ("table",), "Last insert that succeeded.")
+GAUGE_FRESHNESS = Family(
+    "footfall_gauge_freshness_seconds",
+    "histogram",
+    (),
+    "From an event's receipt until the gauges count it: of the oldest event of each checkpoint of a partition, the slowest.",
+)
+ROW_FRESHNESS = Family(
+    "footfall_row_freshness_seconds",
+    "histogram",
+    ("table",),
+    "From an event's receipt until ClickHouse can be asked for it: events (every event), metrics (the views' numbers; the oldest "
+    "event of each checkpoint of a partition).",
+)
 VERIFY_DIFFERENT = Family(
     "footfall_verify_different", "gauge", (), "Numbers that differed when `footfall verify` last ran with this data directory."
 )
@@ -95,6 +108,8 @@ PIPELINE = (
     LINES_SKIPPED,
     RECORDS_LOST,
     LAST_INSERT,
+    GAUGE_FRESHNESS,
+    ROW_FRESHNESS,
     VERIFY_DIFFERENT,
     VERIFY_COMPARED,
     VERIFY_AT,

@@ -33,7 +33,8 @@ class Exporter:
         self._settings = settings
         self._stats = stats
         self._stop = stop
-        self._fold = Fold(settings.project.layout)
+        self._layout = settings.project.layout
+        self._fold = Fold(self._layout)
         self._scopes = scopes(settings)
         self._lock = threading.Lock()
         self._caught_up = False
@@ -89,6 +90,7 @@ class Exporter:
     def _apply(self, records: dict[Any, list[Any]]) -> None:
         now = _now()
         newest = 0
+        receipts: set[tuple[int, int, int]] = set()
         with self._lock:
             for one, found in records.items():
                 for record in found:
@@ -99,6 +101,10 @@ class Exporter:
                     if total.partition == one.partition:
                         self._fold.apply(total, record.offset, now)
                         newest = max(newest, total.at)
+                        if total.oldest and total.layout == self._layout:
+                            receipts.add((total.partition, total.at, total.oldest))
+        if self._caught_up:  # what was read at the start is no news
+            self._stats.counted((oldest for _, _, oldest in receipts), _now())
         if newest:
             self._stats.total_seen(newest)
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from itertools import accumulate
 
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from sinks.ages import BOUNDS, Distribution
 from sinks.contract import gauges as names
 from sinks.contract.gauges import Family
 from sinks.contract.verified import Verified
@@ -59,6 +61,8 @@ def pipeline(snapshot: Snapshot) -> Iterable[Metric]:
     yield metric(names.LINES_SKIPPED, _by_one(snapshot.lines_skipped))
     yield metric(names.RECORDS_LOST, _by_one(snapshot.records_lost))
     yield metric(names.LAST_INSERT, [((table,), ms / 1000) for table, ms in snapshot.last_insert.items()])
+    yield histogram(names.GAUGE_FRESHNESS, {(): snapshot.gauge_freshness})
+    yield histogram(names.ROW_FRESHNESS, {(table,): ages for table, ages in snapshot.row_freshness.items()})
 
 
 def verification(verified: Verified | None) -> Iterable[Metric]:
@@ -77,6 +81,15 @@ def metric(family: Family, samples: Samples) -> Metric:
         made = GaugeMetricFamily(family.name, family.help, labels=family.labels)
     for labels, value in samples:
         made.add_metric(list(labels), value)
+    return made
+
+
+def histogram(family: Family, samples: Mapping[tuple[str, ...], Distribution]) -> Metric:
+    """A family of ages."""
+    made = HistogramMetricFamily(family.name, family.help, labels=family.labels)
+    bounds = [*(str(bound) for bound in BOUNDS), "+Inf"]
+    for labels, ages in samples.items():
+        made.add_metric(list(labels), list(zip(bounds, accumulate(ages.counts), strict=True)), ages.total)
     return made
 
 

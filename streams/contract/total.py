@@ -37,6 +37,8 @@ class Total(msgspec.Struct, frozen=True, kw_only=True):
     partition  events partition summed up; layout: generation of the partitioning, never added across
     value      the partition's absolute value, a whole number
     at         when it was computed (ms, UTC)
+    oldest     receipt (ms, UTC) of the oldest event that was joined since the partition last told its totals: how long that event
+               took until it counts, for whoever makes the total seen; 0 where no event was joined, time alone went on
     """
 
     metric: str
@@ -50,6 +52,7 @@ class Total(msgspec.Struct, frozen=True, kw_only=True):
     partition: int
     value: int
     at: int
+    oldest: int = 0
 
 
 _encoder = msgspec.json.Encoder()

@@ -98,6 +98,9 @@ class Exposed:
         for table in ("events", "metrics", "rejected"):
             self._sinks.inserted(table, 10, ms)
             self._sinks.lag(table, {0: 3})
+        self._sinks.counted([ms - 800], ms)
+        self._sinks.readable("events", {ms - 1100: 5}, ms)
+        self._sinks.readable("metrics", {ms - 1600: 1}, ms)
         self._sinks.failed("events", "retry")
         self._sinks.refused("events")
         self._sinks.skipped("events", 1)

@@ -7,10 +7,12 @@ from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from ingest.contract.rejected import Rejected
+from sinks.ages import Ages
 from sinks.clickhouse.errors import Remedy, backoff, remedy
 from sinks.clickhouse.kinds import next_offset
 from sinks.clickhouse.landing import land
@@ -195,3 +197,32 @@ def test_remedies() -> None:
 def test_waits_grow_with_jitter_up_to_half_a_minute(attempt: int, spread: float) -> None:
     assert 0.25 <= backoff(attempt, spread) <= 30.0
     assert backoff(1, spread) <= 0.5
+
+
+def test_receipts_are_of_every_event_and_of_the_oldest_event_of_each_checkpoint() -> None:
+    events = EventsBatch(0)
+    events.add(1, b"\n".join([line(1), line(2), line(3)]))
+    events.add(2, line(4, ms("2026-11-21T12:01")))
+    assert events.receipts == {ms("2026-11-21T12:00"): 3, ms("2026-11-21T12:01"): 1}
+    totals = MetricsBatch(2, "1")
+    said: list[dict[str, Any]] = [
+        {"facet": "a"},
+        {"facet": "b"},
+        {"at": 90, "oldest": 60},
+        {"at": 95, "oldest": 0},
+        {"layout": "2"},
+    ]
+    for offset, more in enumerate(said):
+        totals.add(offset, encode_total(total(**({"at": 50, "oldest": 20} | more))))
+    assert totals.receipts == {20: 1, 60: 1}, "time alone, and another layout, say nothing of freshness"
+
+
+def test_ages_fall_between_their_bounds_and_are_never_below_zero() -> None:
+    ages = Ages()
+    for age, times in ((-5, 1), (100, 2), (101, 1), (4_000_000, 3)):
+        ages.add(age, times)
+    counts, seconds = ages.distribution()
+    assert counts[:2] == (3, 1)
+    assert counts[-1] == 3
+    assert sum(counts) == 7
+    assert seconds == pytest.approx(0.2 + 0.101 + 12_000)

@@ -28,7 +28,7 @@ class Stage:
     def __init__(self, pipeline: Pipeline, command: str, config: Path, health_port: int) -> None:
         self.name = command
         self.log = config.with_suffix(f".{command}.log")
-        self._health_port = health_port
+        self.health_port = health_port
         with self.log.open("ab") as out:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "deploy.cli", "--config", str(config), command],
@@ -42,7 +42,7 @@ class Stage:
     def answer(self, path: str) -> int:
         """Status of its door; 0 when it does not answer."""
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self._health_port}{path}", timeout=2) as answer:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.health_port}{path}", timeout=2) as answer:
                 return int(answer.status)
         except urllib.error.HTTPError as error:
             with error:
@@ -83,13 +83,15 @@ class Pipeline:
     """A folder with a broker, a footfall.toml, and the stages that run on it.
 
     plan     the plan; more: TOML that is put behind it
+    quick    shorter times than the defaults: checkpoints and batches come more often, a dead worker is noticed sooner
     """
 
-    def __init__(self, folder: Path, more: str = "", plan: str = "") -> None:
+    def __init__(self, folder: Path, more: str = "", plan: str = "", quick: bool = True) -> None:
         self.folder = folder
         self.broker = LocalBroker(folder / "var", jvm=("-XX:TieredStopAtLevel=1",))
         self.broker.start()
         self.stages: list[Stage] = []
+        self._worker, self._sinks = ("session_timeout_ms = 6000\ncheckpoint_ms = 250", "batch_ms = 300") if quick else ("", "")
         self._plan = (plan or DEMO.read_text().replace('data_dir = "var"', "")) + more
         self.config = folder / "footfall.toml"
         self.settings = self._write(self.config, worker_port=free_port())
@@ -98,8 +100,8 @@ class Pipeline:
     def _write(self, config: Path, worker_port: int) -> Settings:
         """A footfall.toml; all of this pipeline's differ in nothing but the worker's port."""
         if config == self.config:
-            self._ports = [free_port() for _ in range(4)]
-        collector, metrics, sinks, clickhouse = self._ports
+            self._ports = [free_port() for _ in range(5)]
+        collector, metrics, sinks, clickhouse, console = self._ports
         text = f"""data_dir = "{self.folder}/var"
 {self._plan}
 [kafka]
@@ -110,13 +112,12 @@ port = {collector}
 metrics_port = {metrics}
 [worker]
 port = {worker_port}
-session_timeout_ms = 6000
-checkpoint_ms = 250
+{self._worker}
 [sinks]
 port = {sinks}
 clickhouse_port = {clickhouse}
-console_port = 0
-batch_ms = 300
+console_port = {console}
+{self._sinks}
 """
         config.write_text(text)
         return read_settings(text, {})

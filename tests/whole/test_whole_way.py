@@ -41,6 +41,8 @@ def test_forty_days_of_three_apps_over_http_come_to_the_same_numbers_three_ways(
         sent = pipeline.run("simulate", "--days", "40", "--persons", "5000", "--events", "200000", "--truth", str(truth))
         assert sent.returncode == 0, sent.stdout + sent.stderr + stages[0].said()
         pipeline.assert_exact(truth, 60_000)
+        fresh = _freshness(pipeline)
+        assert min(fresh.values()) > 0, fresh
         # a bad line among good ones: the good count, the bad one is kept with its reason
         key = pipeline.settings.apps[0].write_keys[0]
         good = {"event": "login", "user_id": "a-new-person", "id": "good-1"}
@@ -111,6 +113,15 @@ def test_kills_a_rebalance_a_dead_broker_and_a_frozen_worker_change_no_number(tm
         assert rows == distinct
         for stage in (collector, heir, sinks):
             stage.stop()
+
+
+def _freshness(pipeline: Pipeline) -> dict[str, float]:
+    """How often it was measured how long an event takes until it shows: in gauges, in raw events, in views."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{pipeline.settings.sinks.port}/metrics", timeout=10) as answer:
+        lines = answer.read().decode().splitlines()
+    counts = [line.rsplit(" ", 1) for line in lines if "_freshness_seconds_count" in line]
+    assert len(counts) == 3, counts
+    return {name: float(count) for name, count in counts}
 
 
 def _still_runs(*stages: Stage) -> None:
