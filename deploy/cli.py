@@ -41,6 +41,7 @@ COMMANDS = {
     "backfill-baseline": Lazy(
         "deploy.commands.backfill_baseline:command", "Give the alert rules their baseline from ClickHouse."
     ),
+    "files": Lazy("deploy.commands.files:command", "Write dashboards, alert rules and an example plan to a folder."),
 }
 
 

@@ -3,9 +3,9 @@
     python -m tests.bench.bench_freshness [--seconds 60] [--rate 2000]
 
 Starts a broker, collector, worker and sinks with their default settings, sends live traffic of the demo's apps beside them, and
-tracks one new person after another in an app of its own, so that each call is one more user of today. Where that user shows is
-looked at five times a second (gauge, view) and by an observer of the page's text (a real Chromium); a Prometheus adds its own scrape
-interval. What the pipeline says of itself (its histograms of all traffic) is printed beside it.
+tracks one new person after another in an app of its own, so that each call is one more user of today. Gauge and view are asked
+five times a second, the page's text has an observer (in a real Chromium); a Prometheus adds its own scrape interval. What the
+pipeline says of itself (its histograms of all traffic) is printed beside it.
 """
 
 from __future__ import annotations
