@@ -16,6 +16,7 @@ from ingest.limits import Limits
 from ingest.protocols import Accepted, Batch, EventRule, Receipt, native, posthog, segment, sensors
 from ingest.protocols.sensors_form import field_text, read_body, read_fields, read_payload
 from ingest.reasons import Reason, Refusal, RefusedError
+from ingest.resubmit import REJECTION_ID, again_of, kept_envelope, kept_query
 from ingest.routes import Route
 from ingest.tracking import Label
 
@@ -55,20 +56,25 @@ def take(request: Request, route: Route, keys: Keys, limits: Limits, received: i
     """Reads a request that came at `received` (ms); `rules` are applied to each event. Never raises for what somebody sent."""
     fields = read_fields(request.query.encode("utf-8", "surrogatepass")) if request.query else {}
     receipt = Receipt(received, keys, limits, _candidates(request, route, fields), rules)
+    again = again_of(request.headers, received)
+    if again is not None:  # decoded as if it came when it first did; the rule then says when it came
+        receipt = receipt._replace(received=again.first, rules=(*rules, again.stamp))
     try:
         batch = _decode(request, route, fields, receipt)
     except RefusedError as error:
         refusal = Refusal(-1, error.reason, error.detail, _payload(request), keys.app_of(*receipt.candidates))
         return _refused_whole(request, route, receipt, refusal)
     accepted, refused = batch.accepted, batch.refused
-    rejected = [_encode_rejected(rejected_of(one, request, route, receipt)) for one in refused] if refused else []
+    envelope = _envelope(request, receipt) if refused else ""
+    rejected = [_encode_rejected(rejected_of(one, request, route, receipt, envelope)) for one in refused]
     return Intake(accepted, rejected, refused, _answer(request, route, batch), batch.violations)
 
 
 def unforeseen(request: Request, route: Route, keys: Keys, limits: Limits, received: int, error: Exception) -> Intake:
     """What becomes of a request that a fault of ours kept from being read: it is set aside whole."""
-    receipt = Receipt(received, keys, limits)
-    refusal = Refusal(-1, Reason.UNFORESEEN, type(error).__name__, _payload(request))
+    receipt = Receipt(received, keys, limits, _candidates(request, route, {}))
+    app = keys.app_of(*receipt.candidates)
+    refusal = Refusal(-1, Reason.UNFORESEEN, type(error).__name__, _payload(request), app)
     return _refused_whole(request, route, receipt, refusal)
 
 
@@ -140,12 +146,18 @@ def _payload(request: Request) -> bytes:
     return request.body or request.query.encode("utf-8", "surrogatepass")
 
 
-def rejected_of(refusal: Refusal, request: Request, route: Route, receipt: Receipt) -> Rejected:
-    """The record for the rejected topic."""
+def rejected_of(refusal: Refusal, request: Request, route: Route, receipt: Receipt, envelope: str = "") -> Rejected:
+    """The record for the rejected topic; `envelope` is what the request said of all its events."""
     payload, encoding, truncated = payload_fields(refusal.payload)
     context = {"protocol": route.protocol, "path": request.path, "method": request.method}
     if refusal.index >= 0:
         context["index"] = str(refusal.index)
+    if refusal.index >= 0 and envelope:
+        context["envelope"] = envelope
+    if request.query and request.method != "GET" and (query := kept_query(request.query)):
+        context["query"] = query
+    if (again := again_of(request.headers, receipt.received)) is not None:
+        context[REJECTION_ID] = again.rejection
     for name, header in (
         ("content_type", "Content-Type"),
         ("content_encoding", "Content-Encoding"),
@@ -166,6 +178,14 @@ def rejected_of(refusal: Refusal, request: Request, route: Route, receipt: Recei
         truncated=truncated or request.cut,
         context=context,
     )
+
+
+def _envelope(request: Request, receipt: Receipt) -> str:
+    """What the request said of all its events."""
+    try:
+        return kept_envelope(inflate(request.body, request.headers.get("Content-Encoding", ""), receipt.limits.inflated_bytes))
+    except RefusedError:
+        return ""
 
 
 def _clean(text: str) -> str:

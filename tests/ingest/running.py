@@ -14,6 +14,7 @@ import msgspec
 from kafka import KafkaConsumer, TopicPartition
 
 from ingest.collector.main import Collector
+from ingest.collector.server import Server
 from ingest.contract.event import Event, check_line
 from ingest.contract.partition import partition_of
 from ingest.contract.rejected import Rejected
@@ -85,6 +86,12 @@ class RunningCollector:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(10)
         self._loop.close()
+
+    @property
+    def server(self) -> Server:
+        """Its public port."""
+        assert self._collector is not None
+        return self._collector.server
 
     @property
     def failure(self) -> BaseException | None:

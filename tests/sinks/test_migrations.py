@@ -18,7 +18,7 @@ ONE = "CREATE TABLE IF NOT EXISTS one {on_cluster} (a Int8)\nENGINE = {engine:Me
 @pytest.mark.clickhouse
 def test_a_new_database_gets_every_table_and_every_view_of_the_catalogue(any_clickhouse: tuple[Client, Settings]) -> None:
     client, settings = any_clickhouse
-    assert migrate(client, settings) == ["tables", "merges", "violations", "views"]
+    assert migrate(client, settings) == ["tables", "merges", "violations", "rejection_ids", "views"]
     names = {row[0] for row in client.query("SELECT name FROM system.tables WHERE database = currentDatabase()").result_rows}
     assert names == set(TABLES) | {view.name for view in VIEWS}
     for view in VIEWS:
