@@ -49,6 +49,7 @@ def again(row: Rejected, key: str = "the-key") -> Request:
 
 SENSORS = {"type": "track", "event": "e", "distinct_id": "d", "time": FIRST - 9_000_000, "_flush_time": FIRST - 3_600_000}
 CALL = {"type": "track", "event": "e", "userId": "1", "originalTimestamp": DEVICE}
+POSTHOG = {"event": "e", "distinct_id": "d", "timestamp": DEVICE, "uuid": "0190-7", "properties": {"$lib": "web"}}
 REQUESTS = {
     "native": asked("/v1/events", [{"event": "e", "user_id": "1"}]),
     "native, skewed": asked("/v1/events", {"event": "e", "user_id": "1", "time": FIRST - 9_000_000, "sent": FIRST - 3_600_000}),
@@ -56,6 +57,8 @@ REQUESTS = {
     "segment, gzip": asked("/v1/b", gzip.compress(json.dumps({"sentAt": SENT, "batch": [CALL]}).encode())),
     "segment, one call": asked("/v1/track", CALL | {"sentAt": SENT}),
     "segment, import": asked("/v1/import", {"batch": [CALL], "sentAt": SENT}),
+    "posthog": asked("/batch/", {"api_key": "the-key", "batch": [POSTHOG], "sent_at": SENT}),
+    "posthog, one event": asked("/i/v0/e/", POSTHOG | {"api_key": "the-key"}),
     "sensors": asked("/sa", b"data_list=" + quote(base64.b64encode(json.dumps([SENSORS]).encode())).encode()),
     "sensors, beacon": asked("/sa.gif", b"", "data=" + quote(base64.b64encode(json.dumps(SENSORS).encode())), method="GET"),
 }
@@ -84,7 +87,7 @@ def test_sent_again_it_is_the_same_event_each_time(name: str) -> None:
 @pytest.mark.parametrize("name", [name for name in REQUESTS if not name.startswith("native")])
 def test_a_whole_request_with_a_key_that_was_not_known(name: str) -> None:
     request = REQUESTS[name]
-    body = request.body.replace(b'"writeKey": "the-key", ', b"")
+    body = request.body.replace(b"the-key", b"new-key")
     request = request._replace(headers={"Authorization": "Bearer new-key"}, body=body)
     (row,) = rejections(received(APP, request, FIRST))
     assert (row.reason, row.context["key"]) == ("unknown_key", "new-key") or "sensors" in name
