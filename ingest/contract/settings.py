@@ -56,13 +56,21 @@ class KafkaSettings(Table, frozen=True, kw_only=True):
 
 
 class ClickHouseSettings(Table, frozen=True, kw_only=True):
-    """Where ClickHouse is. Without `url` the embedded engine is used, owned by the sinks' process."""
+    """Where ClickHouse is. Without `url` the embedded engine is used, owned by the sinks' process.
+
+    cluster: the name in the servers' `remote_servers`, if there are several: tables are replicated, and sharded by person.
+    """
 
     url: str = ""
     user: str = "default"
     password: str = ""
     database: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,62}$")] = "footfall"
+    cluster: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_.-]{0,64}$")] = ""
     events_ttl_days: Annotated[int, msgspec.Meta(ge=1)] = 400
+
+    def __post_init__(self) -> None:
+        if self.cluster and not self.url:
+            raise ConfigError("clickhouse.cluster needs clickhouse.url: the address of one of its servers")
 
     def __repr__(self) -> str:  # a password must not reach a log
         return f"ClickHouseSettings({self.url!r}, user={self.user!r}, database={self.database!r})"

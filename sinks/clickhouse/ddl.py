@@ -1,38 +1,22 @@
 """Renders the schema's SQL: what differs between one server (or the embedded engine) and a cluster is injected here alone.
 
 In the SQL files `{on_cluster}` stands for the cluster clause and `{engine:Family(arguments)}` for a table's engine.
+How tables lie on a cluster is in sinks.clickhouse.topology.
 """
 
 from __future__ import annotations
 
 import hashlib
 import re
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 from ingest.contract.errors import ConfigError
+from sinks.clickhouse.topology import Topology
 
 _ENGINE = re.compile(r"\{engine:(\w+)\(([^)]*)\)\}")
+_TABLE = re.compile(r"^((?:CREATE TABLE IF NOT EXISTS|ALTER TABLE)\s+)(\w+)\b")
+_COLUMNS = re.compile(r"\b(ADD|DROP|RENAME|MODIFY|COMMENT) COLUMN\b")
 _NAME = re.compile(r"^(\d{4})_([a-z0-9_]+)\.sql$")
-
-
-class Topology(Protocol):
-    """How tables lie on servers."""
-
-    def on_cluster(self) -> str:
-        """The clause after a table's name."""
-
-    def engine(self, family: str, arguments: str) -> str:
-        """The engine of a table of a MergeTree family."""
-
-
-class SingleServer:
-    """One server, or the embedded engine: engines as they are named."""
-
-    def on_cluster(self) -> str:
-        return ""
-
-    def engine(self, family: str, arguments: str) -> str:
-        return f"{family}({arguments})" if arguments else family
 
 
 class Migration(NamedTuple):
@@ -69,9 +53,30 @@ def migrations_of(files: dict[str, str]) -> list[Migration]:
 def statements(text: str, topology: Topology) -> list[str]:
     """The statements of a SQL file (each ends with a semicolon at a line's end), rendered, comments taken out."""
     lines = [line for line in text.splitlines() if not line.lstrip().startswith("--")]
-    rendered = _ENGINE.sub(lambda match: topology.engine(match[1], match[2]), "\n".join(lines))
-    rendered = rendered.replace("{on_cluster}", topology.on_cluster())
-    return [one.strip() for one in re.split(r";[ \t]*(?:\n|$)", rendered) if one.strip()]
+    found: list[str] = []
+    for one in re.split(r";[ \t]*(?:\n|$)", "\n".join(lines)):
+        if one.strip():
+            found += _rendered(one.strip(), topology)
+    return found
+
+
+def _rendered(statement: str, topology: Topology) -> list[str]:
+    """One statement of the file as one or two for the servers."""
+    match = _TABLE.match(statement)
+    table = match[2] if match else ""
+    made = _ENGINE.sub(lambda found: topology.engine(table, found[1], found[2]), statement)
+    held = topology.held(table)
+    if match is None or held == table:
+        return [made.replace("{on_cluster}", topology.on_cluster())]
+    local = f"{match[1]}{held}{made[match.end() :]}"
+    if match[1].startswith("CREATE"):
+        over = f"CREATE TABLE IF NOT EXISTS {table} {{on_cluster}} AS {held} ENGINE = {topology.distributed(table)}"
+        both = [local, over]
+    elif _COLUMNS.search(statement):
+        both = [local, made]  # the table that is asked has the same columns as those that hold the rows
+    else:
+        both = [local]
+    return [one.replace("{on_cluster}", topology.on_cluster()) for one in both]
 
 
 def to_apply(known: dict[int, tuple[str, str]], migrations: list[Migration]) -> list[Migration]:

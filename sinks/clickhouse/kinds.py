@@ -24,6 +24,7 @@ class Kind(Protocol):
     role     names the consumer group; scope: what the topic's offsets are an order of
     atomic   whether an insert of a batch lands wholly or not at all. If not, a crash can leave the newest row without older
              ones, so what was not committed is read again: the table's key makes that harmless
+    apart    whether each partition has inserts of its own, because rows are stamped with its last offset
     """
 
     role: str
@@ -32,6 +33,7 @@ class Kind(Protocol):
     scope: str
     isolation: str
     atomic: bool
+    apart: bool
 
     def batch(self, partition: int) -> Batch:
         """An empty batch."""
@@ -49,9 +51,10 @@ class Events:
     role = "events"
     table = tables.EVENTS
     isolation = "read_uncommitted"
-    atomic = True
+    apart = True
 
     def __init__(self, settings: Settings) -> None:
+        self.atomic = not settings.clickhouse.cluster  # an insert goes to several shards
         self.topic = topic_names(settings).events
         self.scope = f"events of {self.topic}"
 
@@ -96,6 +99,7 @@ class Metrics:
     table = tables.METRICS
     isolation = "read_committed"
     atomic = False
+    apart = False
 
     def __init__(self, settings: Settings) -> None:
         self.topic = topic_names(settings).metrics
@@ -122,6 +126,7 @@ class Rejected:
     table = tables.REJECTED
     isolation = "read_uncommitted"
     atomic = False
+    apart = False
 
     def __init__(self, settings: Settings) -> None:
         self.topic = topic_names(settings).rejected
@@ -147,6 +152,7 @@ class Merges:
     table = tables.PERSON_MERGES
     isolation = "read_committed"
     atomic = False
+    apart = False
 
     def __init__(self, settings: Settings) -> None:
         self.topic = topic_names(settings).merges

@@ -11,8 +11,10 @@ from clickhouse_connect.driver.exceptions import ClickHouseError
 
 from ingest.contract.errors import WriteError
 from ingest.contract.settings import Settings
-from sinks.clickhouse.ddl import Migration, SingleServer, Topology, checksum, migrations_of, statements, to_apply
+from sinks.clickhouse.ddl import Migration, checksum, migrations_of, statements, to_apply
 from sinks.clickhouse.plan import AppRow, plan_rows
+from sinks.clickhouse.topology import Topology, topology_of
+from sinks.contract.tables import EVENTS
 
 log = logging.getLogger(__name__)
 
@@ -30,15 +32,15 @@ ORDER BY number;
 """
 
 
-def migrate(client: Client, settings: Settings, topology: Topology | None = None) -> list[str]:
+def migrate(client: Client, settings: Settings) -> list[str]:
     """Applies what is missing and returns the names of what was applied.
 
     Raises ConfigError for a migration that changed after it was applied, WriteError where ClickHouse refuses one.
     """
-    topology = topology or SingleServer()
+    topology = topology_of(settings.clickhouse)
     sources = {one.name: one.read_text() for one in files("sinks.clickhouse.migrations").iterdir() if one.name.endswith(".sql")}
     applied = apply_migrations(client, sources, topology)
-    _ensure_ttl(client, settings.clickhouse.events_ttl_days)
+    _ensure_ttl(client, settings.clickhouse.events_ttl_days, topology)
     _ensure_plan(client, settings)
     return applied
 
@@ -70,15 +72,23 @@ def _run(client: Client, name: str, sql: list[str]) -> None:
             raise WriteError(f"ClickHouse refuses migration {name}: {str(error).strip().splitlines()[0][:500]}") from error
 
 
-def _ensure_ttl(client: Client, days: int) -> None:
-    """The events' time to live is a setting, so it is no migration."""
-    table = client.command("SELECT create_table_query FROM system.tables WHERE database = currentDatabase() AND name = 'events'")
+def ttl_sql(days: int) -> str:
+    """Sets the events' time to live. It is a setting, so it is no migration."""
+    return (
+        f"ALTER TABLE {EVENTS} {{on_cluster}} MODIFY TTL "
+        f"toDateTime(fromUnixTimestamp64Milli(received, 'UTC')) + toIntervalDay({days})"
+    )
+
+
+def _ensure_ttl(client: Client, days: int, topology: Topology) -> None:
+    table = client.command(
+        "SELECT create_table_query FROM system.tables WHERE database = currentDatabase() AND name = {name:String}",
+        parameters={"name": topology.held(EVENTS)},
+    )
     if f"toIntervalDay({days})" not in str(table):
-        # Not applied to old parts at once: merges do that in their time.
-        client.command(
-            f"ALTER TABLE events MODIFY TTL toDateTime(fromUnixTimestamp64Milli(received, 'UTC')) + toIntervalDay({days})",
-            settings={"materialize_ttl_after_modify": 0},
-        )
+        for statement in statements(ttl_sql(days), topology):
+            # Not applied to old parts at once: merges do that in their time.
+            client.command(statement, settings={"materialize_ttl_after_modify": 0})
 
 
 def _ensure_plan(client: Client, settings: Settings) -> None:

@@ -164,7 +164,7 @@ class Sink:
         """Inserts the batches of these partitions, then commits their offsets."""
         batches = [self._batches[partition] for partition in partitions]
         apart = [insert for batch in batches for insert in batch.inserts()]
-        for insert in apart if self._kind.atomic else together(batches):
+        for insert in apart if self._kind.apart else together(batches):
             land(insert, self._inserter)
         now = int(time.time() * 1000)
         for batch in batches:

@@ -21,11 +21,14 @@ from clickhouse_connect.driver.exceptions import ClickHouseError, OperationalErr
 from ingest.contract.errors import ConfigError, UnavailableError
 from ingest.contract.settings import ClickHouseSettings, Settings
 from sinks.clickhouse.errors import Remedy, remedy
+from sinks.clickhouse.topology import topology_of
 from sinks.contract.connection import STORE_DIRECTORY
 
 #: Of every client. Servers since 26.2 insert asynchronously unless told not to; block deduplication loses acknowledged
 #: batches when a server is killed (its log is written before the part), so duplicates are removed by the sorting key instead.
 _SESSION = {"async_insert": 0, "insert_deduplicate": 0}
+#: Of a cluster's: an insert returns when every shard has its rows, not when they are queued.
+_CLUSTER_SESSION = _SESSION | {"distributed_foreground_insert": 1}
 
 _MIB = 1024 * 1024
 
@@ -48,7 +51,7 @@ class Store:
             self._restore_temporary()
             raise
         try:
-            self._first.command(f"CREATE DATABASE IF NOT EXISTS {settings.database}")
+            self._first.command(f"CREATE DATABASE IF NOT EXISTS {settings.database} {topology_of(settings).on_cluster()}")
         except ClickHouseError as error:
             self.close()
             raise explained(error, settings) from error
@@ -100,7 +103,7 @@ class Store:
             return clickhouse_connect.get_client(
                 **server_options(settings),
                 database=database or "default",
-                settings=dict(_SESSION),
+                settings=dict(_CLUSTER_SESSION if settings.cluster else _SESSION),
                 autogenerate_session_id=False,
                 connect_timeout=10,
                 send_receive_timeout=300,

@@ -8,8 +8,9 @@ from clickhouse_connect.driver.client import Client
 
 from ingest.contract.errors import ConfigError, WriteError
 from ingest.contract.settings import Settings
-from sinks.clickhouse.ddl import SingleServer, migrations_of, statements, to_apply
+from sinks.clickhouse.ddl import migrations_of, statements, to_apply
 from sinks.clickhouse.migrate import apply_migrations, migrate
+from sinks.clickhouse.topology import SingleServer
 from sinks.contract.tables import TABLES, VIEWS
 
 ONE = "CREATE TABLE IF NOT EXISTS one {on_cluster} (a Int8)\nENGINE = {engine:MergeTree()}\nORDER BY a;\n"
@@ -98,17 +99,10 @@ def test_a_database_that_is_ahead_of_the_program_is_left_alone() -> None:
         to_apply({1: ("a", "x"), 2: ("b", "y")}, migrations_of({"0001_a.sql": ""})[:1])
 
 
-def test_engine_and_cluster_are_injected_and_comments_taken_out() -> None:
-    class Cluster:
-        def on_cluster(self) -> str:
-            return "ON CLUSTER '{cluster}'"
-
-        def engine(self, family: str, arguments: str) -> str:
-            return f"Replicated{family}('/t', '{{replica}}', {arguments})"
-
-    text = "-- a comment; with a semicolon\nCREATE TABLE t {on_cluster} (a Int8) ENGINE = {engine:ReplacingMergeTree(a)};\n"
-    text += "SELECT ';';\n"
-    assert statements(text, Cluster()) == [
-        "CREATE TABLE t ON CLUSTER '{cluster}' (a Int8) ENGINE = ReplicatedReplacingMergeTree('/t', '{replica}', a)",
+def test_engines_are_injected_and_comments_taken_out() -> None:
+    text = "-- a comment; with a semicolon\n"
+    text += "CREATE TABLE IF NOT EXISTS t {on_cluster} (a Int8) ENGINE = {engine:ReplacingMergeTree(a)};\nSELECT ';';\n"
+    assert statements(text, SingleServer()) == [
+        "CREATE TABLE IF NOT EXISTS t  (a Int8) ENGINE = ReplacingMergeTree(a)",
         "SELECT ';'",
     ]
