@@ -32,7 +32,7 @@ class Ticket:
 class Frame:
     """What becomes one Kafka record."""
 
-    __slots__ = ("born", "lines", "partition", "size", "tickets", "topic", "value")
+    __slots__ = ("born", "drained", "lines", "partition", "size", "spooled", "tickets", "topic", "value", "ways")
 
     def __init__(self, topic: str, partition: int) -> None:
         self.topic = topic
@@ -42,6 +42,11 @@ class Frame:
         self.tickets: list[Ticket] = []
         self.value = b""
         self.born = 0.0
+        #: How many ways are open on which it may still become safe (Kafka, the spool); whether the spool is or was one of them;
+        #: whether it comes from the spool, so that nobody waits for it.
+        self.ways = 0
+        self.spooled = False
+        self.drained = False
 
     def add(self, line: bytes, ticket: Ticket) -> None:
         """Takes a line of a request."""
@@ -58,7 +63,7 @@ class Frame:
         return self
 
     def settle(self, error: Exception | None) -> None:
-        """Tells the requests, once."""
+        """Tells the requests, once: what is told first holds."""
         tickets, self.tickets = self.tickets, []
         for ticket in tickets:
             ticket.settle(error)

@@ -16,7 +16,14 @@ from collections.abc import Callable
 from typing import Any
 
 from kafka import KafkaProducer
-from kafka.errors import KafkaError, KafkaTimeoutError, UnknownTopicOrPartitionError
+from kafka.errors import (
+    InvalidRecordError,
+    KafkaError,
+    KafkaTimeoutError,
+    MessageSizeTooLargeError,
+    RecordListTooLargeError,
+    UnknownTopicOrPartitionError,
+)
 from kafka.net.compat import KafkaNetClient
 
 from ingest.collector.frames import Frame
@@ -34,6 +41,9 @@ _BATCH_BYTES = 512 * 1024
 _MAX_REQUEST_BYTES = 4_000_000
 _CLOSE_S = 3.0
 _METADATA_MS = 3_000
+
+#: Errors that say of a record (or of the batch that it was in) that Kafka will never take it.
+UNFIT = (InvalidRecordError, MessageSizeTooLargeError, RecordListTooLargeError)
 
 Settled = Callable[[Frame, Exception | None], None]
 _Task = list[Frame] | str | None
@@ -58,6 +68,7 @@ class KafkaThread:
         self._failed = failed
         self._tasks: queue.SimpleQueue[_Task] = queue.SimpleQueue()
         self._stopping = threading.Event()
+        self._renewing = threading.Event()
         self._thread = threading.Thread(target=self._run, name="kafka", daemon=True)
 
     def start(self) -> None:
@@ -72,8 +83,9 @@ class KafkaThread:
         """Throws the producer away, with all that it holds, and connects anew.
 
         An idempotent producer that lost a batch may wait for ever, or count its batches in another way than the broker; nothing
-        that a sender was told is safe hangs on it.
+        that a sender was told is safe hangs on it. Frames given before are not sent any more.
         """
+        self._renewing.set()
         self._tasks.put(_RENEW)
 
     def stop(self, flush: bool, wait_s: float) -> None:
@@ -187,8 +199,11 @@ class KafkaThread:
                     producer.flush(timeout=self._settings.collector.ack_timeout_ms / 1000)
                 return False
             if isinstance(task, str):
+                self._renewing.clear()
                 return True
             for frame in task:
+                if self._renewing.is_set():
+                    break  # given up by now
                 self._send(producer, frame)
 
     def _send(self, producer: Any, frame: Frame) -> None:

@@ -33,12 +33,17 @@ class Collector:
         self.door = Door(settings.collector.host, settings.collector.metrics_port, self.stats.registry, self.server.why_not_ready)
 
     async def start(self) -> None:
-        """Opens the ports and connects to Kafka; until that is done, requests are answered 503. Raises UnavailableError."""
-        await self.door.start()
+        """Opens spool and ports, and connects to Kafka; until that is done, events go to the spool.
+
+        Raises ConfigError (the spool) and UnavailableError (a port).
+        """
+        self._outlet.open()
         try:
+            await self.door.start()
             await self.server.start()
         except BaseException:
             await self.door.stop()
+            await self._outlet.close()
             raise
         self._outlet.start()
 
@@ -56,8 +61,8 @@ class Collector:
 def run(settings: Settings) -> None:
     """Runs the collector until SIGTERM or SIGINT.
 
-    Raises ConfigError, UnavailableError (a port is in use) and LayoutError (the events topic has other partitions). While Kafka
-    is away it runs on and answers 503.
+    Raises ConfigError, UnavailableError (a port is in use) and LayoutError (the events topic has other partitions; what is in
+    the spool then waits there for settings that are right). While Kafka is away it runs on, with the spool.
     """
     with asyncio.Runner(loop_factory=loop_factory()) as runner:
         runner.run(_run(settings))

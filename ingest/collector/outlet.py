@@ -1,6 +1,9 @@
-"""Shell: the way out: what is put in is in Kafka, acknowledged, when `put` returns; else UnavailableError.
+"""Shell: the way out: what is put in is safe when `put` is done (acknowledged by Kafka, or fsynced in the spool), or refused.
 
-While Kafka is away, requests are told so at once, instead of piling up; a connection that comes about says that it is back.
+Frames go to Kafka. While it is away they go to the spool, and so do those that Kafka left waiting: such a frame may come to be in
+both, and so twice in Kafka once the spool drains; its events have the same ids, and count once. When Kafka is back, new frames go
+there at once, past what still waits in the spool: no number depends on the order of events. Without a spool, or when it is full,
+requests are told at once that Kafka is away.
 """
 
 from __future__ import annotations
@@ -12,8 +15,10 @@ import time
 from collections.abc import Callable, Sequence
 from typing import ParamSpec
 
+from ingest.collector.drain import Drain
 from ingest.collector.frames import Frame, Gatherer, Ticket
-from ingest.collector.kafka_thread import KafkaThread
+from ingest.collector.kafka_thread import UNFIT, KafkaThread
+from ingest.collector.spool import Spool
 from ingest.collector.stats import Stats
 from ingest.contract.errors import FootfallError, UnavailableError
 from ingest.contract.partition import partition_of
@@ -29,6 +34,9 @@ P = ParamSpec("P")
 STALL_S = 2.0
 _TICK_S = 0.25
 _STOP_EXTRA_S = 8.0
+#: On stopping, how long the spool may go on draining, and how long its disk may take for what is in hand.
+_STOP_DRAIN_S = 3.0
+_STOP_DISK_S = 5.0
 
 
 class Outlet:
@@ -45,6 +53,7 @@ class Outlet:
         self._loop = asyncio.get_running_loop()
         self._gatherer = Gatherer(names.events)
         self._flush_handle: asyncio.Handle | None = None
+        #: What waits for Kafka, oldest first; what is drained from the spool included.
         self._pending: dict[Frame, None] = {}
         self._pending_bytes = 0
         self._kafka = KafkaThread(
@@ -53,42 +62,66 @@ class Outlet:
             reached=self._in_loop(self._reached),
             failed=self._in_loop(failed),
         )
+        self._spool: Spool | None = None
+        self._drain: Drain | None = None
+        if settings.collector.spool_bytes:
+            self._spool = Spool(settings, stats, settled=self._way_ended, filled=self._filled)
+            self._drain = Drain(settings, self._spool, self._to_kafka)
         self._why_away = "not connected to Kafka yet"
         self._renewing = True
         self._ticker: asyncio.Task[None] | None = None
 
+    def open(self) -> None:
+        """Takes the spool's folder; raises ConfigError when it cannot be had."""
+        if self._spool is not None:
+            self._spool.open()
+
     def start(self) -> None:
-        """Starts to connect to Kafka."""
+        """Starts to connect to Kafka, and to drain the spool once that is there."""
         self._kafka.start()
+        if self._drain is not None:
+            self._drain.start()
         self._ticker = self._loop.create_task(self._tick())
 
     async def stop(self) -> None:
-        """Sends what was put in, waits for it, and lets go of Kafka."""
+        """Makes safe what was put in: in Kafka if that is there, else in the spool; and lets go of both."""
         self._flush()
+        if self._drain is not None:
+            if not self._why_away:
+                await self._drain.empty(_STOP_DRAIN_S)
+            await self._drain.stop()
         await self._loop.run_in_executor(None, self._kafka.stop, not self._why_away, self._ack_s + _STOP_EXTRA_S)
         await asyncio.sleep(0)  # what the thread told the loop last
-        for frame in list(self._pending):
-            self._end(frame, UnavailableError("the collector stops"))
+        self._give_up("the collector stops")
         if self._ticker is not None:
             self._ticker.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._ticker
+        await self.close()
+
+    async def close(self) -> None:
+        """Lets go of the spool, once what is in hand is in it."""
+        if self._spool is not None:
+            await self._spool.close(_STOP_DISK_S)
 
     @property
     def why_away(self) -> str:
         """Why nothing can be made safe at the moment; "" when it can."""
-        return self._why_away
+        if not self._why_away or self._spool is None:
+            return self._why_away
+        why_not = self._spool.why_not
+        return f"{self._why_away}; {why_not}" if why_not else ""
 
     @property
     def pending_bytes(self) -> int:
-        """Bytes that wait for Kafka."""
+        """Bytes that are not safe yet."""
         return self._pending_bytes
 
     def put(self, accepted: Sequence[Accepted], rejected: Sequence[bytes]) -> asyncio.Future[None]:
-        """A future that is done when all of it is acknowledged; UnavailableError when it is not: send it again."""
+        """A future that is done when all of it is safe; UnavailableError when it is not: send it again."""
         future: asyncio.Future[None] = self._loop.create_future()
-        if self._why_away:
-            future.set_exception(UnavailableError(self._why_away))
+        if why := self.why_away:
+            future.set_exception(UnavailableError(why))
             return future
         if not accepted and not rejected:
             future.set_result(None)
@@ -118,41 +151,89 @@ class Outlet:
             self._send(frames)
 
     def _send(self, frames: list[Frame]) -> None:
+        for frame in frames:
+            self._pending_bytes += len(frame.value)
+            self._stats.frame_bytes.observe(len(frame.value))
+        if self._why_away and self._spool is not None:
+            self._to_spool(self._spool, frames)
+        else:
+            self._to_kafka(frames)
+
+    def _to_kafka(self, frames: list[Frame]) -> None:
         now = time.monotonic()
         for frame in frames:
             frame.born = now
+            frame.ways += 1
             self._pending[frame] = None
-            self._pending_bytes += len(frame.value)
-            self._stats.frame_bytes.observe(len(frame.value))
         self._kafka.send(frames)
+
+    def _to_spool(self, spool: Spool, frames: list[Frame]) -> None:
+        for frame in frames:
+            frame.ways += 1
+            frame.spooled = True
+        spool.put(frames)
+
+    def _rescue(self) -> None:
+        """Puts into the spool what waits for Kafka and is not there yet."""
+        if self._spool is not None:
+            self._to_spool(self._spool, [frame for frame in self._pending if not frame.spooled and not frame.drained])
+
+    def _way_ended(self, frame: Frame, error: Exception | None) -> None:
+        """A frame is safe; or it is not on one of its ways, so it never will be when that was the last."""
+        frame.ways -= 1
+        if error is None:
+            frame.settle(None)
+        elif not frame.ways and frame.tickets:
+            self._stats.frames_failed.inc()
+            frame.settle(error)
+        if not frame.ways and not frame.drained:
+            self._pending_bytes -= len(frame.value)
 
     def _settled(self, frame: Frame, error: Exception | None) -> None:
         if frame not in self._pending:
             return  # given up before
         if error is None:
-            self._end(frame, None)
+            del self._pending[frame]
+            self._way_ended(frame, None)
+            if frame.drained and self._drain is not None:
+                self._drain.acked(frame)
             self._back()
-        else:
-            self._away(f"Kafka does not acknowledge: {_first_line(error)}")
-            self._renew()
-
-    def _end(self, frame: Frame, error: Exception | None) -> None:
-        del self._pending[frame]
-        self._pending_bytes -= len(frame.value)
-        frame.settle(error)
+            return
+        why = f"Kafka does not acknowledge: {_first_line(error)}"
+        if isinstance(error, UNFIT):
+            del self._pending[frame]
+            self._way_ended(frame, UnavailableError(why))
+            if frame.drained and self._drain is not None:
+                self._drain.unfit(frame)
+        self._away(why)
+        self._renew()
 
     def _renew(self) -> None:
         """Gives up all that is on its way, and has a new connection made; `_reached` tells when it is there."""
         self._renewing = True
         self._kafka.renew()
-        error = UnavailableError(self._why_away)
-        for frame in list(self._pending):
-            self._stats.frames_failed.inc()
-            self._end(frame, error)
+        if self._drain is not None:
+            self._drain.there(False)
+        self._give_up(self._why_away)
+
+    def _give_up(self, why: str) -> None:
+        """Waits for Kafka no more: the spool has what waited for it, or is asked to take it now."""
+        self._rescue()
+        error = UnavailableError(why)
+        frames, self._pending = list(self._pending), {}
+        for frame in frames:
+            self._way_ended(frame, error)
 
     def _reached(self) -> None:
         self._renewing = False
-        self._back()
+        if self._drain is None or self._spool is None or not self._spool.entries:
+            self._back()
+        if self._drain is not None:
+            self._drain.there(True)  # and if there is something to drain, Kafka is back when it acknowledges that
+
+    def _filled(self) -> None:
+        if self._drain is not None:
+            self._drain.wake()
 
     def _back(self) -> None:
         if self._why_away and not self._renewing:
@@ -162,7 +243,8 @@ class Outlet:
 
     def _away(self, why: str) -> None:
         if not self._why_away:
-            log.warning("Kafka is away, requests are answered 503: %s", why)
+            instead = "requests are answered 503" if self._spool is None else "frames go to the spool"
+            log.warning("Kafka is away, %s: %s", instead, why)
             self._stats.kafka_up.set(0)
         self._why_away = why
 
@@ -170,15 +252,21 @@ class Outlet:
         """Looks at how long the oldest frame has been waiting."""
         while True:
             await asyncio.sleep(_TICK_S)
+            if self._spool is not None:
+                self._spool.give_up(self._ack_s)
             oldest = next(iter(self._pending), None)
             if oldest is None:
+                if self._drain is not None and self._drain.idle:
+                    self._back()
                 continue
             waited = time.monotonic() - oldest.born
             if waited > self._ack_s:
                 self._away(f"no acknowledgement within {self._ack_s:.0f} s")
                 self._renew()
-            elif waited > STALL_S and not self._why_away:
-                self._away(f"no acknowledgement for {STALL_S:.0f} s")
+            elif waited > STALL_S:
+                if not self._why_away:
+                    self._away(f"no acknowledgement for {STALL_S:.0f} s")
+                self._rescue()
 
     def _in_loop(self, callback: Callable[P, None]) -> Callable[P, None]:
         def call(*args: P.args, **_: P.kwargs) -> None:

@@ -19,7 +19,10 @@ class Stats:
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         self._events = Counter(
-            "footfall_collector_events", "Events that Kafka has acknowledged", ("app", "protocol"), registry=self.registry
+            "footfall_collector_events",
+            "Events that are safe: acknowledged by Kafka, or on disk in the spool",
+            ("app", "protocol"),
+            registry=self.registry,
         )
         self._rejected = Counter(
             "footfall_collector_rejected",
@@ -42,18 +45,47 @@ class Stats:
         self.request_bytes = Counter("footfall_collector_request_bytes", "Bytes of bodies, as they came", registry=self.registry)
         self.ack_seconds = Histogram(
             "footfall_collector_ack_seconds",
-            "From a request's events being read to Kafka's acknowledgement of all of them",
+            "From a request's events being read to all of them being safe, in Kafka or in the spool",
             buckets=_SECONDS,
             registry=self.registry,
         )
         self.frame_bytes = Histogram("footfall_collector_frame_bytes", "Sizes of frames", buckets=_BYTES, registry=self.registry)
         self.in_flight_bytes = Gauge(
-            "footfall_collector_in_flight_bytes", "Bytes of requests and frames that wait for Kafka", registry=self.registry
+            "footfall_collector_in_flight_bytes", "Bytes of requests and frames that are not safe yet", registry=self.registry
         )
         self.kafka_up = Gauge("footfall_collector_kafka_up", "Whether Kafka takes frames", registry=self.registry)
         self.frames_failed = Counter(
             "footfall_collector_frames_failed",
-            "Frames that Kafka did not acknowledge; their senders were told",
+            "Frames that neither Kafka nor the spool took; their senders were told",
+            registry=self.registry,
+        )
+        self._spool_metrics()
+
+    def _spool_metrics(self) -> None:
+        def gauge(name: str, text: str) -> Gauge:
+            return Gauge(f"footfall_collector_{name}", text, registry=self.registry)
+
+        def counter(name: str, text: str, *labels: str) -> Counter:
+            return Counter(f"footfall_collector_{name}", text, labels, registry=self.registry)
+
+        self.spool_bytes = gauge("spool_bytes", "Bytes in the spool that wait for Kafka")
+        self.spool_limit_bytes = gauge("spool_limit_bytes", "Bytes that the spool may have; 0: there is none")
+        self.spool_frames = gauge("spool_frames", "Frames in the spool that wait for Kafka")
+        self.spool_age_seconds = gauge("spool_age_seconds", "How long the oldest frame in the spool has been waiting; 0: none is")
+        self.spooled_frames = counter("spooled_frames", "Frames that were made safe in the spool")
+        self.spool_drained_frames = counter("spool_drained_frames", "Frames of the spool that Kafka has acknowledged")
+        self.spool_refused = counter("spool_refused", "Frames that the spool had no room for, or could not write")
+        self.spool_damaged = counter(
+            "spool_damaged",
+            "Pieces of the spool that were set aside: the middle or the end of a segment, a whole one, a frame unfit for Kafka",
+            "kind",
+        )
+        for kind in ("middle", "tail", "whole", "unfit"):
+            self.spool_damaged.labels(kind)
+        self.spool_fsync_seconds = Histogram(
+            "footfall_collector_spool_fsync_seconds",
+            "Time of one fsync of the spool, which many requests share",
+            buckets=_SECONDS,
             registry=self.registry,
         )
 
@@ -62,7 +94,7 @@ class Stats:
         self._requests.labels(route, str(status)).inc()
 
     def safe(self, protocol: Protocol, intake: Intake) -> None:
-        """Counts what is in Kafka now, and what was refused."""
+        """Counts what is safe now, and what was refused."""
         for app, count in Count(one.app for one in intake.accepted).items():
             self._events.labels(app, protocol).inc(count)
         for reason, count in Count(one.reason for one in intake.refused).items():

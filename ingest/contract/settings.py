@@ -89,10 +89,16 @@ class CollectorSettings(Table, frozen=True, kw_only=True):
     max_inflated_bytes: Positive = 20 * 1024 * 1024
     max_batch_events: Positive = 1000
     max_event_bytes: Positive = 64 * 1024
-    #: Longest wait for Kafka's acknowledgement before a 503.
+    #: Longest wait for Kafka's acknowledgement before the spool takes what waits (without a spool: before a 503).
     ack_timeout_ms: Annotated[int, msgspec.Meta(ge=1000, le=300_000)] = 10_000
     #: Bytes of requests and frames that wait for Kafka; beyond, a 503.
     max_in_flight_bytes: Positive = 64 * 1024 * 1024
+    #: What may lie on disk while Kafka is away; beyond, a 503. 0: no spool, a 503 at once.
+    spool_bytes: Annotated[int, msgspec.Meta(ge=0)] = 1024 * 1024 * 1024
+    #: Where: a folder of this collector's own ("": `spool` in data_dir), on a disk that outlives it.
+    spool_dir: str = ""
+    #: The spool leaves the disk so many bytes.
+    spool_keep_free_bytes: Annotated[int, msgspec.Meta(ge=0)] = 256 * 1024 * 1024
 
 
 class WorkerSettings(Table, frozen=True, kw_only=True):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import tempfile
 from collections.abc import Iterator
 
 import msgspec
@@ -23,11 +25,16 @@ write_keys = ["tk3"]
 """
 
 
+_SPOOLS = tempfile.TemporaryDirectory(prefix="footfall-spools-")
+atexit.register(_SPOOLS.cleanup)
+
+
 def settings_on(bootstrap: str, prefix: str) -> Settings:
-    """Settings of a collector of its own on a broker."""
+    """Settings of a collector of its own on a broker, with a spool of its own."""
     settings = read_settings(APPS, {})
     return msgspec.structs.replace(
         settings,
+        data_dir=tempfile.mkdtemp(dir=_SPOOLS.name),
         kafka=msgspec.structs.replace(settings.kafka, bootstrap_servers=bootstrap, topic_prefix=prefix, partitions=4),
         collector=msgspec.structs.replace(settings.collector, port=free_port(), metrics_port=free_port()),
     )

@@ -1,4 +1,4 @@
-"""The promise under failure: a 200 is in Kafka, everything else is a 503, and the collector recovers by itself."""
+"""The promise under failure without a spool: a 200 is in Kafka, all else is a 503, and the collector recovers by itself."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ def own_broker(tmp_path: Path) -> Iterator[LocalBroker]:
 
 
 def quick(settings: Settings, **changes: object) -> Settings:
-    """The same with an acknowledgement time-out that a test can wait for."""
-    collector = msgspec.structs.replace(settings.collector, ack_timeout_ms=3000, **changes)
+    """The same without a spool, and with an acknowledgement time-out that a test can wait for."""
+    collector = msgspec.structs.replace(settings.collector, ack_timeout_ms=3000, spool_bytes=0, **changes)
     return msgspec.structs.replace(settings, collector=collector)
 
 
@@ -129,7 +129,7 @@ def test_a_broker_that_freezes_and_goes_on_is_found_again(own_broker: LocalBroke
 def test_it_starts_before_the_broker_and_takes_events_when_that_is_there(tmp_path: Path) -> None:
     broker = LocalBroker(tmp_path / "var")
     broker.start()
-    settings = settings_on(broker.bootstrap, "late")
+    settings = quick(settings_on(broker.bootstrap, "late"))
     create_topics(settings)
     broker.stop()
     with RunningCollector(settings) as collector:
@@ -149,6 +149,7 @@ def test_sigterm_answers_what_was_asked_and_ends_with_0(broker: LocalBroker, tmp
     toml = tmp_path / "footfall.toml"
     kafka, door = settings.kafka, settings.collector
     toml.write_text(
+        f'data_dir = "{settings.data_dir}"\n'
         f'[kafka]\nbootstrap_servers = "{broker.bootstrap}"\npartitions = 4\ntopic_prefix = "{kafka.topic_prefix}"\n'
         f"[collector]\nport = {door.port}\nmetrics_port = {door.metrics_port}\n{APPS}"
     )
@@ -158,7 +159,7 @@ def test_sigterm_answers_what_was_asked_and_ends_with_0(broker: LocalBroker, tmp
         until = time.monotonic() + 30
         while True:
             try:
-                if ask(door.port, "/health/ready").status == 200:
+                if b"footfall_collector_kafka_up 1.0" in ask(door.metrics_port, "/metrics").body:
                     break
             except OSError:
                 pass

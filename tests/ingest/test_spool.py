@@ -1,0 +1,226 @@
+"""While Kafka is away: events are safe on disk, answered 200, and in Kafka once it is back; a full spool says so."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from deploy.kafka.broker import LocalBroker
+from deploy.kafka.topics import create_topics
+from ingest.contract.errors import ConfigError
+from ingest.contract.settings import Settings
+from ingest.contract.topics import topic_names
+from tests.ingest.conftest import settings_on
+from tests.ingest.running import RunningCollector, ask, events_in, records
+
+pytestmark = [pytest.mark.broker, pytest.mark.timeout(300)]
+HEADERS = {"X-Write-Key": "SA_TOKEN"}
+
+
+@pytest.fixture(scope="module")
+def mortal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalBroker]:
+    """A broker that may be stopped; each test starts it if it is not there."""
+    broker = LocalBroker(tmp_path_factory.mktemp("mortal"), jvm=("-XX:TieredStopAtLevel=1",))
+    broker.start()
+    yield broker
+    broker.stop()
+
+
+def with_collector(settings: Settings, **changes: object) -> Settings:
+    return msgspec.structs.replace(settings, collector=msgspec.structs.replace(settings.collector, **changes))
+
+
+def settings_for(broker: LocalBroker, **changes: object) -> Settings:
+    """Topics and spool of a test's own."""
+    settings = settings_on(broker.bootstrap, f"spool-{uuid.uuid4().hex[:8]}")
+    create_topics(settings)
+    return with_collector(settings, ack_timeout_ms=3000, **changes)
+
+
+def ids(settings: Settings) -> set[str]:
+    return {event.id for event in events_in(settings)}
+
+
+def wait_until_drained(collector: RunningCollector) -> None:
+    collector.wait_for("footfall_collector_spool_frames", 0)
+    collector.wait_until_ready()
+
+
+def test_a_collector_that_starts_without_kafka_takes_events_at_once_and_they_arrive(mortal: LocalBroker) -> None:
+    settings = settings_for(mortal)
+    mortal.stop()
+    before = time.time_ns() // 1_000_000
+    with RunningCollector(settings) as collector:
+        assert collector.ask("/health/ready").status == 200
+        for number in range(20):
+            assert collector.send({"id": f"e{number}", "event": "e", "user_id": f"{number % 3}"}).status == 200
+        assert collector.ask("/v1/events", b'[{"event": 7}]', HEADERS).status == 400
+        taken = time.time_ns() // 1_000_000
+        assert collector.metric("footfall_collector_kafka_up") == 0
+        assert collector.metric("footfall_collector_spool_frames") > 0
+        assert collector.metric("footfall_collector_spool_bytes") > 1000
+        assert collector.metric("footfall_collector_spool_age_seconds") > 0
+        assert collector.metric('footfall_collector_events_total{app="bank",protocol="native"}') == 20
+    # stopped with Kafka still away: all of it is on disk, and the next one has it
+    with RunningCollector(settings) as collector:
+        held = collector.metric("footfall_collector_spool_frames")
+        assert held > 0
+        mortal.start()
+        wait_until_drained(collector)
+        assert collector.metric("footfall_collector_spool_drained_frames_total") == held
+        assert collector.metric("footfall_collector_spool_bytes") == 0
+        assert collector.send({"id": "afterwards", "event": "e", "user_id": "0"}).status == 200
+        events = collector.events()
+        rejected = collector.rejected()
+    assert {event.id for event in events} == {f"e{number}" for number in range(20)} | {"afterwards"}
+    assert all(before <= event.received <= taken for event in events if event.id != "afterwards"), "the receipt is the first one"
+    for person in "012":
+        mine = [event.id for event in events if event.person == f"u:{person}" and event.id != "afterwards"]
+        assert mine == [f"e{number}" for number in range(int(person), 20, 3)], "in order"
+    assert [one.reason for one in rejected] == ["bad_event"]
+
+
+class Load:
+    """Posts single events from threads until stopped; remembers what was acknowledged."""
+
+    def __init__(self, port: int, threads: int = 4) -> None:
+        self.acked: list[str] = []
+        self.statuses: list[int] = []
+        self._port = port
+        self._stop = threading.Event()
+        self._threads = [threading.Thread(target=self._run, daemon=True) for _ in range(threads)]
+        for thread in self._threads:
+            thread.start()
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            number = uuid.uuid4().hex
+            status = ask(self._port, "/v1/events", {"id": number, "event": "e", "user_id": number[:3]}, HEADERS).status
+            self.statuses.append(status)
+            if status == 200:
+                self.acked.append(number)
+            time.sleep(0.005)
+
+    def wait_for_more(self, count: int) -> None:
+        goal, until = len(self.acked) + count, time.monotonic() + 60
+        while len(self.acked) < goal:
+            assert time.monotonic() < until
+            time.sleep(0.05)
+
+    def stop(self) -> None:
+        self._stop.set()
+        for thread in self._threads:
+            thread.join(30)
+
+
+def test_a_killed_and_a_frozen_broker_cost_no_request(mortal: LocalBroker) -> None:
+    mortal.start()
+    settings = settings_for(mortal)
+    with RunningCollector(settings) as collector:
+        collector.wait_until_ready()
+        load = Load(collector.port)
+        load.wait_for_more(50)
+        os.kill(mortal.pid, signal.SIGKILL)
+        collector.wait_for("footfall_collector_kafka_up", 0)
+        load.wait_for_more(50)
+        assert collector.metric("footfall_collector_spooled_frames_total") > 0
+        assert collector.ask("/health/ready").status == 200
+        mortal.stop()
+        mortal.start()
+        wait_until_drained(collector)
+        load.wait_for_more(50)
+        os.kill(mortal.pid, signal.SIGSTOP)
+        try:
+            load.wait_for_more(50)
+            assert collector.metric("footfall_collector_kafka_up") == 0
+        finally:
+            os.kill(mortal.pid, signal.SIGCONT)
+        wait_until_drained(collector)
+        load.wait_for_more(50)
+        load.stop()
+        assert set(load.statuses) == {200}
+        assert collector.metric("footfall_collector_frames_failed_total") == 0
+        assert collector.metric("footfall_collector_in_flight_bytes") == 0
+    assert set(load.acked) <= ids(settings)
+
+
+def test_a_full_spool_says_503_and_is_ready_again_when_it_is_empty(mortal: LocalBroker) -> None:
+    mortal.start()
+    settings = settings_for(mortal, spool_bytes=20_000)
+    mortal.stop()
+    with RunningCollector(settings) as collector:
+        event = {"event": "e", "user_id": "1", "props": {"x": "y" * 4000}}
+        statuses = [collector.send(event).status for _ in range(8)]
+        accepted = statuses.count(200)
+        assert statuses == [200] * accepted + [503] * (8 - accepted)
+        assert 2 <= accepted <= 5
+        reply = collector.ask("/health/ready")
+        assert (reply.status, b"the spool is full" in reply.body) == (503, True)
+        assert collector.metric("footfall_collector_spool_bytes") <= 20_000
+        assert collector.metric("footfall_collector_spool_refused_total") == 1, "the others are told before their body is read"
+        mortal.start()
+        wait_until_drained(collector)
+        assert collector.send(event).status == 200
+        assert len(collector.events()) == accepted + 1
+
+
+def test_a_disk_that_is_full_or_broken_says_503(mortal: LocalBroker, monkeypatch: pytest.MonkeyPatch) -> None:
+    mortal.start()
+    settings = settings_for(mortal)
+    mortal.stop()
+    with RunningCollector(settings) as collector:
+        assert collector.send({"id": "first", "event": "e", "user_id": "1"}).status == 200
+
+        def fail(_: int) -> None:
+            raise OSError(28, "No space left on device")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "fdatasync", fail)
+            reply = collector.send({"id": "second", "event": "e", "user_id": "1"})
+            assert (reply.status, b"No space left" in reply.body) == (503, True)
+        until = time.monotonic() + 30
+        while collector.ask("/health/ready").status != 200:
+            assert time.monotonic() < until
+            time.sleep(0.1)
+        assert collector.send({"id": "third", "event": "e", "user_id": "1"}).status == 200
+        mortal.start()
+        wait_until_drained(collector)
+    assert ids(settings) >= {"first", "third"}
+
+
+def test_another_partition_count_ends_it_and_what_was_spooled_arrives_once_that_is_mended(mortal: LocalBroker) -> None:
+    mortal.start()
+    right = settings_for(mortal)
+    wrong = msgspec.structs.replace(right, kafka=msgspec.structs.replace(right.kafka, partitions=3))
+    mortal.stop()
+    with RunningCollector(wrong) as collector:
+        sent = {f"w{number}" for number in range(30)}
+        assert collector.send(*({"id": one, "event": "e", "user_id": one} for one in sorted(sent))).status == 200
+        mortal.start()
+        until = time.monotonic() + 60
+        while collector.failure is None:
+            assert time.monotonic() < until
+            time.sleep(0.1)
+        assert "has 4 partitions, the settings say 3" in str(collector.failure)
+    assert records(right, topic_names(right).events) == []
+    with RunningCollector(right) as collector:
+        wait_until_drained(collector)
+    assert ids(right) == sent  # events_in looks that each is in its person's partition
+
+
+def test_two_collectors_do_not_share_a_spool(mortal: LocalBroker) -> None:
+    mortal.start()
+    settings = settings_for(mortal)
+    other = with_collector(settings, port=settings.collector.port, spool_dir=str(Path(settings.data_dir) / "other"))
+    with RunningCollector(settings):
+        with pytest.raises(ConfigError, match=r"belongs to another collector .*collector\.spool_dir"), RunningCollector(settings):
+            pass
+        assert other.collector.spool_dir != str(Path(settings.data_dir) / "spool")
