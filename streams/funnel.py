@@ -21,6 +21,10 @@ FunnelEvent = tuple[int, int, int, int]
 
 #: The bit of an exclusion; steps have bits 0 to 11.
 EXCLUDED = 1 << 12
+#: Worse than any chain.
+NO_CHAIN = (0, 0)
+#: Bits of steps and exclusion.
+STEP_BITS = EXCLUDED.bit_length()
 
 #: A person with more events of a funnel on a local day is a machine: the earliest are kept (which is order-free, too).
 MAX_EVENTS_A_DAY = 500
@@ -73,22 +77,6 @@ def join_events(mine: list[FunnelEvent], theirs: list[FunnelEvent], rule: Funnel
         add_event(mine, event, rule, day_of)
 
 
-def _depth(events: list[FunnelEvent], start: int, rule: FunnelRule) -> tuple[int, int]:
-    """How many steps the chain from that event takes, and the time of the last."""
-    begin = last = events[start][0]
-    depth = 1
-    for index in range(start + 1, len(events)):
-        time, _, bits, _ = events[index]
-        if time > begin + rule.window_ms or depth == rule.steps:
-            break
-        if bits >> depth & 1:
-            depth += 1
-            last = time
-        elif bits & EXCLUDED:
-            break
-    return depth, last
-
-
 def best_chains(
     events: list[FunnelEvent], rule: FunnelRule, day_of: Callable[[int], int], since: int = 0
 ) -> dict[tuple[int, int], tuple[int, int]]:
@@ -97,16 +85,28 @@ def best_chains(
     (depth, minus the ms to convert if complete, else 0): the greater, the better. Only of chains that begin at `since` or later.
     """
     best: dict[tuple[int, int], tuple[int, int]] = {}
-    for index in range(bisect_left(events, (since,)), len(events)):
+    steps, window_ms, count = rule.steps, rule.window_ms, len(events)
+    for index in range(bisect_left(events, (since,)) if since else 0, count):
         time, _, bits, value = events[index]
         if not bits & 1:
             continue
-        depth, last = _depth(events, index, rule)
-        reached = (depth, time - last if depth == rule.steps else 0)
+        depth, last = 1, time
+        for later in range(index + 1, count):
+            at, _, bits, _ = events[later]
+            if at > time + window_ms:
+                break
+            if bits >> depth & 1:
+                depth += 1
+                last = at
+                if depth == steps:
+                    break
+            elif bits & EXCLUDED:
+                break
+        reached = (depth, time - last if depth == steps else 0)
         day = day_of(time)
-        if reached > best.get((day, 0), (0, 0)):
+        if reached > best.get((day, 0), NO_CHAIN):
             best[day, 0] = reached
-        if value and reached > best.get((day, value), (0, 0)):
+        if value and reached > best.get((day, value), NO_CHAIN):
             best[day, value] = reached
     return best
 

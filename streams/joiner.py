@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from ingest.contract.zones import DAY_MS, HOUR_MS
 from streams.clock import ScopeClock
-from streams.contributions import NO_CHAIN, Scopes, count_chain, months
-from streams.funnel import add_event, best_chains
+from streams.contributions import Scopes, count_chain, months
+from streams.funnel import NO_CHAIN, add_event, best_chains
 from streams.record import ANY, Part, Record, Seen
 from streams.resolve import FunnelTarget, Resolved
 from streams.rules import Rules

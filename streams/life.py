@@ -55,17 +55,27 @@ def life(anchor: int, days: int, first: int, keep_days: int) -> Life:
     """
     if not days:
         return NEVER
-    told = (1 << AHEAD + keep_days - DORMANT_DAYS) - 1
-    active = days << AHEAD
+    return kinds(days << AHEAD, 1 << anchor + AHEAD - first, told_days(keep_days))
+
+
+def kinds(active: int, first: int, told: int) -> Life:
+    """The kinds of active days, with the bit of the first day and those of the days to be told.
+
+    Also for many persons side by side (streams.lanes).
+    """
     before = _any_of_last(active >> 1, DORMANT_DAYS)
-    first_bit = 1 << anchor + AHEAD - first
-    old = active & ~first_bit
+    old = active & ~first
     return Life(
-        active & first_bit & told,
+        active & first & told,
         old & before & told,
         old & ~before & told,
         active >> DORMANT_DAYS & ~_any_of_last(active, DORMANT_DAYS) & told,
     )
+
+
+def told_days(keep_days: int) -> int:
+    """The days for which the kinds are told: those whose 30 days before are all kept."""
+    return (1 << AHEAD + keep_days - DORMANT_DAYS) - 1
 
 
 def retained(anchor: int, days: int, first: int) -> int:

@@ -14,6 +14,7 @@ from ingest.contract.errors import LayoutError
 from ingest.contract.event import read_frame
 from ingest.contract.partition import partition_of
 from ingest.contract.rejected import Rejected, payload_fields
+from streams.bulk import sum_stored
 from streams.clock import ScopeClock
 from streams.codec import (
     CLOCK_KEY,
@@ -26,7 +27,7 @@ from streams.codec import (
     encode_state,
 )
 from streams.contract.merge import decode_merge, encode_merge
-from streams.contributions import FunnelPlace, Scopes, sum_afresh
+from streams.contributions import FunnelPlace, Scopes
 from streams.emission import Emission
 from streams.facets import UnknownApp
 from streams.funnel import tie
@@ -42,6 +43,8 @@ from streams.totals import Totals
 #: A receipt may be ahead of the broker's clock by so much; further ahead it would close windows that are open.
 MAX_AHEAD_MS = 600_000
 NOT_PERSONS = (STATE_KEY, CLOCK_KEY)
+#: How far this machine's clock may be behind the newest receipt before the `now` windows miss somebody after a start.
+_CLOCK_SLACK_MINUTES = 120
 
 
 class Taken(NamedTuple):
@@ -99,14 +102,14 @@ class Partition:
         self._zone_clocks = list(clocks.values())
         for clock in self._zone_clocks:
             clock.advance(self.clock)
-        self._scopes = self._number_scopes(clocks)
+        self.scopes = self._number_scopes(clocks)
         self.totals = self.summed_afresh()
-        self.joiner = Joiner(rules, self._scopes, self.totals)
-        self.identity = Identity(self._join_rules(), self._names, self._scopes, self.totals)
+        self.joiner = Joiner(rules, self.scopes, self.totals)
+        self.identity = Identity(self._join_rules(), self._names, self.scopes, self.totals)
         # events under a merged id count nowhere here: they are joined into a record that is handed over
-        self._stray_joiner = Joiner(rules, self._scopes, self._empty_totals())
-        self._resolver = Resolver(rules, self._names, self._scopes.clocks)
-        self._emission = Emission(rules, self._names, self._scopes.clocks, number, self.totals)
+        self._stray_joiner = Joiner(rules, self.scopes, self.empty_totals())
+        self._resolver = Resolver(rules, self._names, self.scopes.clocks)
+        self._emission = Emission(rules, self._names, self.scopes.clocks, number, self.totals)
 
     def _open_state(self) -> None:
         data = self._base.get(STATE_KEY)
@@ -140,17 +143,18 @@ class Partition:
         return Scopes(clocks, {number(app): number(f"app:{app}") for app in rules.apps}, funnels)
 
     def _join_rules(self) -> JoinRules:
-        funnels = {number: (place.rule, place.clock.zone) for number, place in self._scopes.funnels.items()}
+        funnels = {number: (place.rule, place.clock.zone) for number, place in self.scopes.funnels.items()}
         return JoinRules(self._rules.horizon, self._rules.gap_ms, funnels)
 
-    def _empty_totals(self) -> Totals:
-        return Totals(self._rules.gap_ms, lambda day: self._names.number(f"d{day}"))
+    def empty_totals(self) -> Totals:
+        """Totals of nobody."""
+        totals = Totals(self._rules.gap_ms, lambda day: self._names.number(f"d{day}"))
+        totals.forget_minutes(self.clock // 60_000 - _CLOCK_SLACK_MINUTES)
+        return totals
 
     def summed_afresh(self) -> Totals:
         """Totals made anew from the records as last committed: what the running ones must be equal to."""
-        totals = self._empty_totals()
-        known = (decode_record(data) for key, data in self._base.items() if key not in NOT_PERSONS)
-        return sum_afresh(totals, self._scopes, known)
+        return sum_stored(self.empty_totals(), self.scopes, (data for key, data in self._base.items() if key not in NOT_PERSONS))
 
     @property
     def persons(self) -> int:
@@ -281,7 +285,7 @@ class Partition:
             (partition_of(message.person, self._partitions), message.person.encode(), encode_merge(message))
             for message in self.identity.take(self.clock, now, self._rules.layout)
         ]
-        self._stray_joiner = Joiner(self._rules, self._scopes, self._empty_totals())
+        self._stray_joiner = Joiner(self._rules, self.scopes, self.empty_totals())
         taken = Taken(records, totals, merges, self._rejected)
         self._dirty = {}
         self._rejected = []

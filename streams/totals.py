@@ -54,13 +54,14 @@ class Totals:
     """
 
     def __init__(self, gap_ms: int, retained_facet: Callable[[int], int]) -> None:
-        self._gap_ms = gap_ms
-        self._retained_facet = retained_facet
+        self.gap_ms = gap_ms
+        self.retained_facet = retained_facet
         self._values: dict[Key, int] = {}
         self._changed: set[Key] = set()
         #: (scope, facet) -> minute -> persons whose last event is in that minute
         self._minutes: dict[tuple[int, int], dict[int, int]] = {}
-        self._oldest_minute = 0
+        #: Minutes before this one are not counted: no `now` window asks for them.
+        self.oldest_minute = 0
         # Changes not yet in the above. Many persons, facets and windows change alike, so they are counted together first.
         self._newest: dict[tuple[int, Facets, int, int], int] = {}  # (scope, facets, newest day, days since the one before)
         self._newest_lives: dict[
@@ -133,14 +134,14 @@ class Totals:
     def count_overlap(self, clock: ScopeClock, scope: int, facet: int, month: int, difference: int) -> None:
         """A person active in two apps in a month (the number of its first day); `facet` stands for the other app."""
         if month >= clock.oldest_day:
-            self._add(Key("overlap_users", scope, facet, "month", month), difference)
+            self.add(Key("overlap_users", scope, facet, "month", month), difference)
 
     def count_funnel(self, clock: ScopeClock, key: Key, difference: int) -> None:
         """A person in a funnel's total (see streams.contributions.funnel_keys)."""
         if key.start < clock.oldest_funnel_day:
             self.closed_changes += 1
         else:
-            self._add(key, difference)
+            self.add(key, difference)
 
     def count_hour(self, clock: ScopeClock, scope: int, facets: Facets, hour: int) -> None:
         """One more hour seen."""
@@ -196,7 +197,7 @@ class Totals:
         if day not in spans:
             return NOTHING
         zone = clock.zone
-        return numbers(spans, day, zone.day_start(day), zone.day_start(day + 1), self._gap_ms)
+        return numbers(spans, day, zone.day_start(day), zone.day_start(day + 1), self.gap_ms)
 
     def _add_day(self, clock: ScopeClock, metric: str, scope: int, day: int, difference: int) -> None:
         if day < clock.oldest_span_day:
@@ -205,7 +206,8 @@ class Totals:
             key = metric, scope, day
             self._sums[key] = self._sums.get(key, 0) + difference
 
-    def _add(self, key: Key, difference: int) -> None:
+    def add(self, key: Key, difference: int) -> None:
+        """Changes a value."""
         if difference:
             self._values[key] = self._values.get(key, 0) + difference
             self._changed.add(key)
@@ -216,9 +218,9 @@ class Totals:
         self._settle_lives()
         self._settle_hours()
         for (metric, scope, day), difference in self._sums.items():
-            self._add(Key(metric, scope, ANY, "day", day), difference)
+            self.add(Key(metric, scope, ANY, "day", day), difference)
         self._sums.clear()
-        oldest = self._oldest_minute
+        oldest = self.oldest_minute
         for (scope, facets, was, now), persons in self._moves.items():
             for facet in facets if was >= oldest or now >= oldest else ():
                 minutes = self._minutes.setdefault((scope, facet), {})
@@ -240,27 +242,27 @@ class Totals:
         for (scope, facet, day), row in newest.items():
             # at_least[n]: the person's day before was n days ago or more
             at_least = list(accumulate(reversed(row)))[::-1]
-            self._add(Key("active_users", scope, facet, "day", day), at_least[1])
+            self.add(Key("active_users", scope, facet, "day", day), at_least[1])
             first = month_start(day)
-            self._add(Key("active_users", scope, facet, "month", first), at_least[day - first + 1])
+            self.add(Key("active_users", scope, facet, "month", first), at_least[day - first + 1])
             for window, length in TRAILING:  # the windows that end so many days ahead did not hold the day before
                 for ahead in range(length):
-                    self._add(Key("active_users", scope, facet, window, day + ahead), at_least[length - ahead])
+                    self.add(Key("active_users", scope, facet, window, day + ahead), at_least[length - ahead])
         for (scope, facet, anchor), tallies in _by_facet(self._windows).items():
             for (window, name), tally in zip(WINDOWS, tallies, strict=True):
                 for position, difference in tally.items():
-                    self._add(Key("active_users", scope, facet, window, name(anchor, position)), difference)
+                    self.add(Key("active_users", scope, facet, window, name(anchor, position)), difference)
         self._windows.clear()
 
     def _settle_hours(self) -> None:
         for (scope, facets, hour), persons in self._one_hour.items():
             for facet in facets:
-                self._add(Key("active_users", scope, facet, "hour", hour), persons)
+                self.add(Key("active_users", scope, facet, "hour", hour), persons)
         self._one_hour.clear()
         one = {key: (tally,) for key, tally in self._hours.items()}
         for (scope, facet, anchor), (tally,) in _by_facet(one).items():
             for position, difference in tally.items():
-                self._add(Key("active_users", scope, facet, "hour", anchor - position), difference)
+                self.add(Key("active_users", scope, facet, "hour", anchor - position), difference)
         self._hours.clear()
 
     def _settle_lives(self) -> None:
@@ -269,24 +271,24 @@ class Totals:
                 kind = "new_users"
             elif since <= DORMANT_DAYS:
                 kind = "returning_users"
-                self._add(Key("dormant_users", scope, ANY, "day", day - since + DORMANT_DAYS), -persons)
+                self.add(Key("dormant_users", scope, ANY, "day", day - since + DORMANT_DAYS), -persons)
             else:
                 kind = "resurrected_users"
-            self._add(Key(kind, scope, ANY, "day", day), persons)
-            self._add(Key("dormant_users", scope, ANY, "day", day + DORMANT_DAYS), persons)
+            self.add(Key(kind, scope, ANY, "day", day), persons)
+            self.add(Key("dormant_users", scope, ANY, "day", day + DORMANT_DAYS), persons)
             if since_first <= RETENTION_DAYS:
-                facet = self._retained_facet(since_first)
-                self._add(Key("retained_users", scope, facet, "day", day - since_first), persons)
+                facet = self.retained_facet(since_first)
+                self.add(Key("retained_users", scope, facet, "day", day - since_first), persons)
         self._newest_lives.clear()
         for (scope, anchor), tallies in self._lives.items():
             for metric, tally in zip(LIFE_METRICS, tallies, strict=True):
                 for position, difference in tally.items():
-                    self._add(Key(metric, scope, ANY, "day", anchor + AHEAD - position), difference)
+                    self.add(Key(metric, scope, ANY, "day", anchor + AHEAD - position), difference)
         self._lives.clear()
         for (scope, first), tally in self._cohorts.items():
             for position, difference in tally.items():
-                facet = self._retained_facet(RETENTION_DAYS - position)
-                self._add(Key("retained_users", scope, facet, "day", first), difference)
+                facet = self.retained_facet(RETENTION_DAYS - position)
+                self.add(Key("retained_users", scope, facet, "day", first), difference)
         self._cohorts.clear()
 
     def values(self) -> dict[Key, int]:
@@ -300,6 +302,11 @@ class Totals:
         changed, self._changed = self._changed, set()
         return changed
 
+    def forget_changes(self) -> None:
+        """From here on, nothing counts as changed."""
+        self.take_changed()
+        self.closed_changes = 0
+
     def active_now(self, scope: int, facet: int, minute: int, window: Window) -> int:
         """Persons whose last minute seen is one of the window's last whole minutes, up to and with `minute`.
 
@@ -312,9 +319,9 @@ class Totals:
 
     def forget_minutes(self, minute: int) -> None:
         """Drops the minutes that no `now` window will ask for again."""
-        self._oldest_minute = minute - max(NOW_MINUTES.values())
+        self.oldest_minute = minute - max(NOW_MINUTES.values())
         for minutes in self._minutes.values():
-            for one in [one for one in minutes if one < self._oldest_minute]:
+            for one in [one for one in minutes if one < self.oldest_minute]:
                 del minutes[one]
 
     def forget_closed(self, clocks: dict[int, ScopeClock]) -> None:

@@ -31,7 +31,7 @@ class Covered(NamedTuple):
 
 
 @lru_cache(maxsize=1024)
-def _month_masks(anchor: int, keep_days: int) -> tuple[tuple[int, bool], ...]:
+def month_masks(anchor: int, keep_days: int) -> tuple[tuple[int, bool], ...]:
     """For each month before the anchor's: the bits of its days, and whether all of them are kept."""
     masks: list[tuple[int, bool]] = []
     first = month_start(anchor)
@@ -48,7 +48,7 @@ def covered(anchor: int, days: int, keep_days: int) -> Covered:
     """The windows that days cover, as far as they lie within the newest keep_days: a window that begins before is not told."""
     days &= (1 << keep_days) - 1
     months = 0
-    for index, (mask, whole) in enumerate(_month_masks(anchor, keep_days)):
+    for index, (mask, whole) in enumerate(month_masks(anchor, keep_days)):
         if whole and days & mask:
             months |= 1 << index
     return Covered(

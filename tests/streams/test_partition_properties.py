@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from ingest.contract.partition import partition_of
 from ingest.contract.plan import Activity, App, Funnel, FunnelStep, Group, Horizons, Plan, Project, Segment
 from streams.contract.total import decode_total
+from streams.contributions import sum_afresh
 from streams.partition import Partition
 from streams.rules import Rules
 from tests.streams.plain import Number, PlainEvent, PlainFunnel, recompute
@@ -171,6 +172,8 @@ def test_any_events_shuffled_doubled_cut_and_restarted_give_the_plain_numbers(da
     assert {key: value for key, value in again.totals.values().items() if value} == running
     afresh = partition.summed_afresh()
     assert {key: value for key, value in afresh.values().items() if value} == running
+    one_by_one = sum_afresh(partition.empty_totals(), partition.scopes, partition.decoded().values())
+    assert {key: value for key, value in one_by_one.values().items() if value} == running
 
     expected = {
         number: value
