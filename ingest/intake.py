@@ -13,7 +13,7 @@ from ingest.contract.rejected import Rejected, payload_fields
 from ingest.inflate import inflate
 from ingest.keys import Keys, authorization_key
 from ingest.limits import Limits
-from ingest.protocols import Accepted, Batch, EventRule, Receipt, native, posthog, segment, sensors
+from ingest.protocols import Accepted, Batch, Concealer, EventRule, Receipt, native, posthog, segment, sensors
 from ingest.protocols.sensors_form import field_text, read_body, read_fields, read_payload
 from ingest.reasons import Reason, Refusal, RefusedError
 from ingest.resubmit import REJECTION_ID, again_of, kept_envelope, kept_query
@@ -52,10 +52,21 @@ class Intake(NamedTuple):
     violations: Sequence[Label] = ()
 
 
-def take(request: Request, route: Route, keys: Keys, limits: Limits, received: int, rules: tuple[EventRule, ...] = ()) -> Intake:
-    """Reads a request that came at `received` (ms); `rules` are applied to each event. Never raises for what somebody sent."""
+def take(
+    request: Request,
+    route: Route,
+    keys: Keys,
+    limits: Limits,
+    received: int,
+    rules: tuple[EventRule, ...] = (),
+    conceal: Concealer | None = None,
+) -> Intake:
+    """Reads a request that came at `received` (ms); `rules` are applied to each event, `conceal` to what is refused.
+
+    Never raises for what somebody sent.
+    """
     fields = read_fields(request.query.encode("utf-8", "surrogatepass")) if request.query else {}
-    receipt = Receipt(received, keys, limits, _candidates(request, route, fields), rules)
+    receipt = Receipt(received, keys, limits, _candidates(request, route, fields), rules, conceal)
     again = again_of(request.headers, received)
     if again is not None:  # decoded as if it came when it first did; the rule then says when it came
         receipt = receipt._replace(received=again.first, rules=(*rules, again.stamp))
@@ -70,9 +81,17 @@ def take(request: Request, route: Route, keys: Keys, limits: Limits, received: i
     return Intake(accepted, rejected, refused, _answer(request, route, batch), batch.violations)
 
 
-def unforeseen(request: Request, route: Route, keys: Keys, limits: Limits, received: int, error: Exception) -> Intake:
+def unforeseen(
+    request: Request,
+    route: Route,
+    keys: Keys,
+    limits: Limits,
+    received: int,
+    error: Exception,
+    conceal: Concealer | None = None,
+) -> Intake:
     """What becomes of a request that a fault of ours kept from being read: it is set aside whole."""
-    receipt = Receipt(received, keys, limits, _candidates(request, route, {}))
+    receipt = Receipt(received, keys, limits, _candidates(request, route, {}), conceal=conceal)
     app = keys.app_of(*receipt.candidates)
     refusal = Refusal(-1, Reason.UNFORESEEN, type(error).__name__, _payload(request), app)
     return _refused_whole(request, route, receipt, refusal)
@@ -148,13 +167,23 @@ def _payload(request: Request) -> bytes:
 
 def rejected_of(refusal: Refusal, request: Request, route: Route, receipt: Receipt, envelope: str = "") -> Rejected:
     """The record for the rejected topic; `envelope` is what the request said of all its events."""
+    query = kept_query(request.query) if request.query and request.method != "GET" else ""
+    if receipt.conceal is not None:
+        refusal = receipt.conceal(refusal, receipt.received)
+        if refusal.privacy:
+            masked = refusal.privacy == "masked" and refusal.index >= 0 and envelope
+            of_all = msgspec.structs.replace(refusal, payload=envelope.encode()) if masked else None
+            envelope = receipt.conceal(of_all, receipt.received).payload.decode() if of_all is not None else ""
+            query = ""
     payload, encoding, truncated = payload_fields(refusal.payload)
     context = {"protocol": route.protocol, "path": request.path, "method": request.method}
+    if refusal.privacy:
+        context["privacy"] = refusal.privacy
     if refusal.index >= 0:
         context["index"] = str(refusal.index)
     if refusal.index >= 0 and envelope:
         context["envelope"] = envelope
-    if request.query and request.method != "GET" and (query := kept_query(request.query)):
+    if query:
         context["query"] = query
     if (again := again_of(request.headers, receipt.received)) is not None:
         context[REJECTION_ID] = again.rejection

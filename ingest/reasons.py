@@ -32,6 +32,7 @@ class Refusal(msgspec.Struct, frozen=True):
     detail   the words, with the path into the JSON
     payload  the bytes as they came
     app      the app's id as far as it is known
+    privacy  what the privacy rules made of the payload: masked, dropped, or "" for nothing
     """
 
     index: int
@@ -39,6 +40,7 @@ class Refusal(msgspec.Struct, frozen=True):
     detail: str
     payload: bytes
     app: str = ""
+    privacy: str = ""
 
 
 class RefusedError(Exception):

@@ -119,6 +119,8 @@ def resend(row: Rejected, rejection: str) -> Resend:
     """The request that sends a rejected row again. Raises CannotResendError."""
     if row.truncated:
         raise CannotResendError("only its beginning was kept")
+    if row.context.get("privacy") == "dropped":
+        raise CannotResendError("the privacy rules let nothing of it be kept")
     payload = payload_of(row)
     headers = {REJECTION_HEADER: rejection, FIRST_HEADER: str(row.at)}
     if row.stage == "worker":

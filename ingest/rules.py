@@ -4,13 +4,16 @@ comes first, so that a check sees what was sent; what changes its values comes a
 from __future__ import annotations
 
 from ingest.contract.settings import Settings
+from ingest.privacy.rule import Privacy
 from ingest.protocols import EventRule
 from ingest.tracking import Tracking
 
 
-def rules_of(settings: Settings) -> tuple[EventRule, ...]:
+def rules_of(settings: Settings, privacy: Privacy | None = None) -> tuple[EventRule, ...]:
     """The rules that these settings ask for; () for none, which costs nothing."""
     rules: list[EventRule] = []
     if settings.events:
         rules.append(Tracking(settings))
+    if privacy is not None:
+        rules.append(privacy)
     return tuple(rules)

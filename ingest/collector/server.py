@@ -17,12 +17,14 @@ from aiohttp.http_exceptions import HttpProcessingError
 from ingest import answers, stubs
 from ingest.answers import Answer
 from ingest.collector.outlet import Outlet
+from ingest.collector.secret import read_key
 from ingest.collector.stats import Stats
 from ingest.contract.errors import UnavailableError
 from ingest.contract.settings import Settings
 from ingest.intake import Intake, Request, take, unforeseen
 from ingest.keys import Keys
 from ingest.limits import limits_of
+from ingest.privacy.rule import Privacy
 from ingest.routes import ROUTES, Route
 from ingest.rules import rules_of
 
@@ -57,7 +59,10 @@ class Server:
         self.port = settings.collector.port
         self._keys = Keys(settings.apps)
         self._limits = limits_of(settings.collector)
-        self._rules = rules_of(settings)
+        privacy = settings.privacy
+        self._privacy = Privacy(privacy, settings, read_key(privacy)) if privacy.in_force else None
+        self._conceal = self._privacy.conceal if self._privacy is not None else None
+        self._rules = rules_of(settings, self._privacy)
         self._max_in_flight = settings.collector.max_in_flight_bytes
         self._reading = 0
         self._outlet = outlet
@@ -205,7 +210,10 @@ class Server:
     def _intake(self, request: Request, route: Route) -> Intake:
         received = time.time_ns() // 1_000_000
         try:
-            return take(request, route, self._keys, self._limits, received, self._rules)
+            return take(request, route, self._keys, self._limits, received, self._rules, self._conceal)
         except Exception as error:
             log.exception("a request to %s could not be read; it is kept in the rejected topic", request.path)
-            return unforeseen(request, route, self._keys, self._limits, received, error)
+            return unforeseen(request, route, self._keys, self._limits, received, error, self._conceal)
+        finally:
+            if self._privacy is not None:
+                self._stats.masked(self._privacy)

@@ -7,6 +7,7 @@ from collections import Counter as Count
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from ingest.intake import Intake
+from ingest.privacy.rule import Privacy
 from ingest.routes import Protocol
 
 _SECONDS = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30)
@@ -34,6 +35,12 @@ class Stats:
             "footfall_collector_plan_violations",
             "Violations of the tracking plan, of events kept or rejected; what the plan does not name is other",
             ("app", "event", "property", "rule"),
+            registry=self.registry,
+        )
+        self._masked = Counter(
+            "footfall_collector_privacy_events",
+            "Events (refused ones too) in which the privacy rules found something, by what it was; sent again, they count again",
+            ("app", "found"),
             registry=self.registry,
         )
         self._requests = Counter(
@@ -88,6 +95,13 @@ class Stats:
             buckets=_SECONDS,
             registry=self.registry,
         )
+
+    def masked(self, privacy: Privacy) -> None:
+        """Takes over what the privacy rules have counted."""
+        if privacy.counts:
+            for (app, what), count in privacy.counts.items():
+                self._masked.labels(app, what).inc(count)
+            privacy.counts.clear()
 
     def request(self, route: str, status: int) -> None:
         """Counts an answer."""

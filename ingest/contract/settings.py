@@ -15,6 +15,7 @@ import msgspec
 
 from ingest.contract.errors import ConfigError
 from ingest.contract.plan import Plan
+from ingest.contract.privacy import PrivacySettings, check_privacy
 from ingest.contract.table import Table
 
 Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
@@ -156,6 +157,11 @@ class Settings(Plan, frozen=True, kw_only=True):
     collector: CollectorSettings = CollectorSettings()
     worker: WorkerSettings = WorkerSettings()
     sinks: SinksSettings = SinksSettings()
+    privacy: PrivacySettings = PrivacySettings()
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_privacy(self.privacy, self)
 
 
 def read_settings(text: str, environment: Mapping[str, str], source: str = "footfall.toml") -> Settings:

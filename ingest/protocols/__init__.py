@@ -17,6 +17,8 @@ from ingest.tracking import Label, labels
 
 #: What holds for events of all protocols once they are decoded: changes the event, or raises RefusedError.
 EventRule = Callable[[EventLine], None]
+#: Takes out of a refusal (received at, ms) what is not to be kept.
+Concealer = Callable[[Refusal, int], Refusal]
 
 
 class Receipt(NamedTuple):
@@ -24,7 +26,7 @@ class Receipt(NamedTuple):
 
     received     when it came (ms)
     keys         the plan's write keys; `candidates`: what header and query say, the best first
-    rules        applied in order to each decoded event
+    rules        applied in order to each decoded event; conceal: to what is refused, before it is kept
     """
 
     received: int
@@ -32,6 +34,7 @@ class Receipt(NamedTuple):
     limits: Limits
     candidates: tuple[str, ...] = ()
     rules: tuple[EventRule, ...] = ()
+    conceal: Concealer | None = None
 
 
 class Accepted(NamedTuple):
