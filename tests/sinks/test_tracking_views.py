@@ -25,7 +25,7 @@ _encode = msgspec.json.Encoder().encode
 def put(client: Client, **fields: Any) -> None:
     """One event of the app harbor."""
     number = put.count = getattr(put, "count", 0) + 1  # type: ignore[attr-defined]
-    found = {
+    found: dict[str, Any] = {
         "id": f"e{number}",
         "app": "harbor",
         "person": "u:1",
