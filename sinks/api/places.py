@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from ingest.contract.plan import Plan
+from ingest.contract.plan import Funnel, Plan
 from ingest.contract.zones import Zone, date_of_day
-from sinks.api.shapes import AppInfo, Apps, Catalogue, CatalogueMetric, FacetInfo, FunnelInfo, Step
+from sinks.api.shapes import AppInfo, Apps, Breakdown, Catalogue, CatalogueMetric, FacetInfo, FunnelInfo, Step
 from streams.contract.catalogue import CATALOGUE
 
 
@@ -58,11 +58,20 @@ def catalogue(plan: Plan) -> Catalogue:
                 app=funnel.app,
                 window_hours=funnel.window_hours,
                 by=funnel.by,
+                by_title=next((one.name or one.id for one in plan.segments if one.id == funnel.by), ""),
+                breakdowns=breakdowns(plan, funnel),
                 steps=[Step(step.event, f"{funnel.id}:{number}") for number, step in enumerate(funnel.steps, 1)],
             )
             for funnel in plan.funnels
         ],
     )
+
+
+def breakdowns(plan: Plan, funnel: Funnel) -> list[Breakdown]:
+    """The values of the funnel's segment, in any of the apps that it is of."""
+    members = next((group.apps for group in plan.groups if group.id == funnel.app), [funnel.app])
+    found = dict.fromkeys(facet for app in members for facet in plan.facets(app) if facet.startswith(f"{funnel.by}:"))
+    return [Breakdown(facet, facet.partition(":")[2]) for facet in found] if funnel.by else []
 
 
 def latest_day(plan: Plan, now: int) -> int:

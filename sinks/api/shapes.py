@@ -46,14 +46,23 @@ class Step(msgspec.Struct, frozen=True):
     facet: str
 
 
+class Breakdown(msgspec.Struct, frozen=True):
+    """A value of the segment by which a funnel is broken down: a step's users of it have the facet `<the step's>:<id>`."""
+
+    id: str
+    title: str
+
+
 class FunnelInfo(msgspec.Struct, frozen=True):
-    """A funnel of the plan."""
+    """A funnel of the plan. by, by_title: the segment by whose values it is broken down too, "" if it is not."""
 
     id: str
     name: str
     app: str
     window_hours: int
     by: str
+    by_title: str
+    breakdowns: list[Breakdown]
     steps: list[Step]
 
 

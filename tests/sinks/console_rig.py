@@ -17,6 +17,7 @@ from clickhouse_connect.driver.client import Client
 from ingest.contract.plan import Plan
 from ingest.contract.settings import Settings
 from ingest.contract.zones import Zone, day_of_date
+from sinks.api.places import breakdowns
 from sinks.api.readers import Readers
 from sinks.api.service import Service
 from sinks.clickhouse.rows import MetricsBatch
@@ -213,6 +214,8 @@ def fill(rig: Rig, plan: Plan, days: int = 60) -> None:
     for funnel in plan.funnels:
         for step in range(1, len(funnel.steps) + 1):
             rig.put("funnel_users", int(560 * 0.62 ** (step - 1)), funnel.app, facet=f"{funnel.id}:{step}")
+            for entered, broken in zip((300, 200, 60), breakdowns(plan, funnel), strict=False):
+                rig.put("funnel_users", int(entered * 0.6 ** (step - 1)), funnel.app, facet=f"{funnel.id}:{step}:{broken.id}")
     rig.land()
     for name, count in (("app_launch", 120), ("login", 80), ("view_accounts", 66), ("complete_transfer", 31), ("pay_bill", 18)):
         rig.events(name, count)

@@ -24,6 +24,7 @@ from ingest.contract.errors import UnavailableError
 from ingest.contract.settings import Settings, read_settings
 from sinks.api.errors import Problem
 from sinks.api.parameters import Param
+from sinks.api.places import catalogue
 from sinks.api.readers import Readers
 from sinks.api.routes import Route, routes
 from sinks.clickhouse.migrate import migrate
@@ -203,11 +204,21 @@ def test_openapi_describes_every_path_with_all_parameters(rig: Rig) -> None:
 
 
 def test_the_catalogue_is_the_streams_and_names_funnel_steps(rig: Rig) -> None:
-    catalogue = rig.get("/api/v1/catalogue").json()
-    assert [one["name"] for one in catalogue["metrics"]] == [one.name for one in CATALOGUE]
-    (funnel,) = catalogue["funnels"]
+    found = rig.get("/api/v1/catalogue").json()
+    assert [one["name"] for one in found["metrics"]] == [one.name for one in CATALOGUE]
+    (funnel,) = found["funnels"]
     step = funnel["steps"][1]
     assert [row["value"] for row in rows(rig, metric="funnel_users", app=funnel["app"], facet=step["facet"])] == [347]
+    assert (funnel["by"], funnel["by_title"], funnel["breakdowns"]) == ("", "", [])
+
+
+def test_a_funnel_is_broken_down_by_the_values_of_a_segment() -> None:
+    (funnel,) = PLAN.funnels
+    plan = msgspec.structs.replace(PLAN, funnels=[msgspec.structs.replace(funnel, by="platform", app="all")])
+    (found,) = catalogue(plan).funnels
+    assert (found.by, found.by_title) == ("platform", "Platform")
+    assert (found.breakdowns[0].id, found.breakdowns[0].title) == ("platform:ios", "ios")
+    assert found.breakdowns[-1].id == "platform:other"
 
 
 def test_apps_have_names_zones_and_only_facets_that_are_counted(rig: Rig) -> None:

@@ -24,6 +24,7 @@ pytestmark = [
 ]
 
 PLAN = read_settings(DEMO.read_text(), {})
+PLAN = msgspec.structs.replace(PLAN, funnels=[msgspec.structs.replace(one, by="platform") for one in PLAN.funnels])
 PANELS = ("hours", "funnel", "events", "history", "heat", "retention", "overlap", "quality", "pipeline")
 READY = "document.body.dataset.ready === 'yes' && document.getElementById('status').dataset.state === 'live'"
 TODAY = "2026-11-21"
@@ -194,7 +195,8 @@ def test_charts_have_tables_with_the_apis_numbers(page: Chromium, rig: Rig) -> N
     assert [row[1] for row in shown[16:]] == ["–"] * 8, "hours to come have no number"
     assert all(plain(row[2]) > 0 for row in shown)
     funnel = rig.get(f"/api/v1/metrics?metric=funnel_users&app=harbor&{day}").json()["rows"]
-    assert [plain(row[1]) for row in table(page, "funnel")] == [row["value"] for row in funnel]
+    whole = [row["value"] for row in funnel if row["facet"].count(":") == 1]
+    assert [plain(row[1]) for row in table(page, "funnel")] == whole
     events = rig.get("/api/v1/events/recent?app=harbor&limit=8").json()["top"]
     assert [(row[0], plain(row[2])) for row in table(page, "events")] == [(one["event"], one["count"]) for one in events]
     history = rig.get("/api/v1/metrics?metric=active_users&app=harbor&facet=").json()["rows"]
@@ -212,6 +214,22 @@ def test_charts_have_tables_with_the_apis_numbers(page: Chromium, rig: Rig) -> N
     assert plain(table(page, "overlap")[0][3].split("(")[0]) == both
     assert [plain(row[2]) for row in table(page, "quality")] == [12, 3]
     assert len(table(page, "heat")) == 7
+
+
+def test_a_funnel_is_broken_down_by_a_segment(page: Chromium, rig: Rig) -> None:
+    assert page.value("[...document.getElementById('funnel-by').options].map((one) => one.textContent)") == [
+        "All users",
+        "By Platform",
+    ]
+    choose(page, "funnel-by", "by")
+    page.wait("document.querySelectorAll('#funnel-table thead th').length === 4")
+    heads = page.value("[...document.querySelectorAll('#funnel-table thead th')].map((one) => one.textContent)")
+    assert heads == ["Step", "ios", "android", "harmony"]
+    login = table(page, "funnel")[1]
+    assert login == ["login", "180 (60%)", "120 (60%)", "36 (60%)"]
+    page.wait(DRAWN.replace("CHART", "funnel"))
+    choose(page, "funnel-by", "")
+    page.wait("document.querySelectorAll('#funnel-table tbody tr')[1].cells[1].textContent.length === 3")
 
 
 def test_what_happens_is_on_the_page_without_a_reload(page: Chromium, rig: Rig) -> None:

@@ -59,7 +59,7 @@ export class History {
       days.length > 0 && {
         legend: legend(),
         xAxis: axis({ type: "category", data: days.map((day) => (monthly ? day.slice(0, 7) : day)), boundaryGap: monthly }),
-        yAxis: axis({ type: "value", scale: !monthly, minInterval: ratio ? undefined : 1 }),
+        yAxis: axis({ type: "value", min: 0, minInterval: ratio ? undefined : 1 }),
         tooltip: { ...TOOLTIP(), trigger: "axis", valueFormatter: shown },
         series: series.map((one) => ({ name: one.name, data: one.values, type: monthly ? "bar" : "line", symbol: "none", barMaxWidth: 40, lineStyle: { width: 2 } })),
       },

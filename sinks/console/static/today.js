@@ -117,8 +117,20 @@ export class Funnels {
     this.panel.paint = (data) => this.paint(data);
     this.select = make("select", { id: "funnel-select", "data-label": "funnel" }, ...funnels.map((one) => make("option", { value: one.id }, one.name)));
     this.select.hidden = funnels.length < 2;
-    this.select.addEventListener("change", changed);
-    this.panel.tools.append(this.select);
+    this.by = make("select", { id: "funnel-by", "data-label": "breakdown" }, make("option", { value: "" }), make("option", { value: "by" }));
+    for (const select of [this.select, this.by]) select.addEventListener("change", changed);
+    this.panel.tools.append(this.select, this.by);
+  }
+
+  chosen() {
+    return this.funnels.find((one) => one.id === this.select.value);
+  }
+
+  /** The choice of a breakdown, where the funnel has one. */
+  name(funnel) {
+    this.by.hidden = !funnel?.breakdowns.length;
+    say(this.by.options[0], t("all_users"));
+    say(this.by.options[1], t("by", { name: funnel?.by_title ?? "" }));
   }
 
   /** The funnel of the app that is looked at, if it has one. */
@@ -128,22 +140,33 @@ export class Funnels {
   }
 
   async load({ todayOf, nameOf }) {
-    const funnel = this.funnels.find((one) => one.id === this.select.value);
-    if (!funnel) return { funnel: null, steps: [] };
+    const funnel = this.chosen();
+    if (!funnel) return { funnel: null, steps: [], parts: [] };
     const day = todayOf(funnel.app);
     const rows = await metrics({ metric: "funnel_users", app: funnel.app, facet: `${funnel.id}:*`, from: day, to: day });
     const values = new Map(rows.map((row) => [row.facet, row.value]));
-    return { funnel, app: nameOf(funnel.app), steps: funnel.steps.map((step) => ({ name: step.event, value: values.get(step.facet) ?? 0 })) };
+    const parts = funnel.breakdowns.map(({ id, title }) => ({ name: title, values: funnel.steps.map((step) => values.get(`${step.facet}:${id}`) ?? 0) }));
+    return {
+      funnel,
+      app: nameOf(funnel.app),
+      steps: funnel.steps.map((step) => ({ name: step.event, value: values.get(step.facet) ?? 0 })),
+      parts: parts.filter((part) => part.values[0]),
+    };
   }
 
-  paint({ funnel, app, steps }) {
+  paint({ funnel, app, steps, parts }) {
     const first = steps[0]?.value;
+    this.name(funnel);
     this.panel.say(funnel ? `${funnel.name} · ${app}` : t("no_funnel"));
+    if (this.by.value && parts.length) {
+      this.compare(steps, parts);
+      return;
+    }
     this.panel.show(
       first > 0 && {
         grid: { left: 2, right: 84, top: 8, bottom: 4, outerBoundsMode: "same", outerBoundsContain: "axisLabel" },
         xAxis: axis({ type: "value", max: first, show: false }),
-        yAxis: axis({ type: "category", inverse: true, data: steps.map((step) => step.name), axisLabel: { color: colour("text"), width: 104, overflow: "truncate" } }),
+        yAxis: axis({ type: "category", inverse: true, data: steps.map((step) => step.name), axisLabel: { color: colour("text"), width: 116, overflow: "truncate" } }),
         tooltip: { ...TOOLTIP(), formatter: ({ dataIndex: at }) => `${steps[at].name}: ${whole(steps[at].value)}` },
         series: [
           {
@@ -157,11 +180,36 @@ export class Funnels {
           },
         ],
       },
+      this.differs("whole"),
     );
     this.panel.tabulate(
       [t("step"), t("reached"), t("of_first"), t("of_previous")],
       steps.map((step, at) => [step.name, whole(step.value), percent(step.value / first), at ? percent(step.value / steps[at - 1].value) : "–"]),
     );
+  }
+
+  /** Whether the chart has other series than the one before. */
+  differs(series) {
+    const before = this.series;
+    this.series = series;
+    return before !== series;
+  }
+
+  /** Side by side by the values of a segment: as shares, because some have many more users than others. */
+  compare(steps, parts) {
+    const share = (part, at) => part.values[at] / part.values[0];
+    this.panel.show(
+      {
+        legend: legend(),
+        grid: { left: 2, right: 20, top: 34, bottom: 4, outerBoundsMode: "same", outerBoundsContain: "axisLabel" },
+        xAxis: axis({ type: "value", max: 1, axisLabel: { color: colour("muted"), formatter: (value) => percent(value, 0) } }),
+        yAxis: axis({ type: "category", inverse: true, data: steps.map((step) => step.name), axisLabel: { color: colour("text"), width: 116, overflow: "truncate" } }),
+        tooltip: { ...TOOLTIP(), formatter: ({ seriesIndex, dataIndex: at }) => `${parts[seriesIndex].name}, ${steps[at].name}: ${whole(parts[seriesIndex].values[at])}  ${percent(share(parts[seriesIndex], at))}` },
+        series: parts.map((part) => ({ name: part.name, type: "bar", data: steps.map((_, at) => share(part, at)), barMaxWidth: 14, itemStyle: { borderRadius: 2 } })),
+      },
+      this.differs(parts.map((part) => part.name).join()),
+    );
+    this.panel.tabulate([t("step"), ...parts.map((part) => part.name)], steps.map((step, at) => [step.name, ...parts.map((part) => `${whole(part.values[at])} (${percent(share(part, at), 0)})`)]));
   }
 }
 
