@@ -16,7 +16,7 @@ from ingest.limits import Limits
 from ingest.protocols import Accepted, Batch, Concealer, EventRule, Receipt, native, posthog, segment, sensors
 from ingest.protocols.sensors_form import field_text, read_body, read_fields, read_payload
 from ingest.reasons import Reason, Refusal, RefusedError
-from ingest.resubmit import REJECTION_ID, again_of, kept_envelope, kept_query
+from ingest.resubmit import REJECTION_HEADER, again_of, kept_envelope, kept_query
 from ingest.routes import Route
 from ingest.tracking import Label
 
@@ -76,8 +76,9 @@ def take(
         refusal = Refusal(-1, error.reason, error.detail, _payload(request), keys.app_of(*receipt.candidates))
         return _refused_whole(request, route, receipt, refusal)
     accepted, refused = batch.accepted, batch.refused
-    envelope = _envelope(request, receipt) if refused else ""
-    rejected = [_encode_rejected(rejected_of(one, request, route, receipt, envelope)) for one in refused]
+    kept = [] if again is not None else refused  # what is sent again is kept already, and who sends it is told
+    envelope = _envelope(request, receipt) if kept else ""
+    rejected = [_encode_rejected(rejected_of(one, request, route, receipt, envelope)) for one in kept]
     return Intake(accepted, rejected, refused, _answer(request, route, batch), batch.violations)
 
 
@@ -135,7 +136,7 @@ def _candidates(request: Request, route: Route, fields: dict[str, bytes]) -> tup
 
 
 def _answer(request: Request, route: Route, batch: Batch) -> Answer:
-    if route.protocol == "native":
+    if route.protocol == "native" or REJECTION_HEADER in request.headers:  # who sends again wants to know
         return answers.native(len(batch.accepted), batch.refused)
     if route.protocol == "posthog" and route.call == "v1":
         return answers.posthog_v1(posthog.results(batch))
@@ -151,9 +152,9 @@ def _ok(request: Request, route: Route) -> Answer:
 
 
 def _refused_whole(request: Request, route: Route, receipt: Receipt, refusal: Refusal) -> Intake:
-    if route.protocol == "native":
+    if route.protocol == "native" or REJECTION_HEADER in request.headers:
         answer = answers.native_refusal(refusal.reason, refusal.detail)
-        if answer.status != 400:
+        if answer.status != 400 or REJECTION_HEADER in request.headers:
             return Intake([], [], [refusal], answer)  # the client knows, and has it still
     else:
         answer = _ok(request, route)
@@ -185,8 +186,6 @@ def rejected_of(refusal: Refusal, request: Request, route: Route, receipt: Recei
         context["envelope"] = envelope
     if query:
         context["query"] = query
-    if (again := again_of(request.headers, receipt.received)) is not None:
-        context[REJECTION_ID] = again.rejection
     for name, header in (
         ("content_type", "Content-Type"),
         ("content_encoding", "Content-Encoding"),

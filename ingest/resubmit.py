@@ -2,7 +2,7 @@
 
 An event that is sent again keeps the instant at which it first came: its time is corrected by that, and an id made of its content
 is the same each time, so that doing it twice changes nothing. Its receipt is the new one: whether it is too late to count is
-decided by that.
+decided by that. What is refused again is not kept a second time: it is there already, and the answer says so.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from ingest.line import EventLine
 
 REJECTION_HEADER = "X-Footfall-Rejection"
 FIRST_HEADER = "X-Footfall-First-Received"
-#: The name, among an event's ids, of the rejection that it was sent again after; and of that in a rejection's context.
+#: The name, among an event's ids, of the rejection that it was sent again after.
 REJECTION_ID = "rejection"
 #: As long as rejected lines are kept: what is older was made up.
 _MAX_AGE_MS = 31 * 86_400_000

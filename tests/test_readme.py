@@ -44,6 +44,9 @@ RUN_BY = {
         "tests/whole/test_replay.py::"
         "test_a_plan_that_changed_holds_for_the_past_while_the_old_one_serves_and_a_worker_goes_on_from_there"
     ),
+    "footfall rejected": (
+        "tests/whole/test_tracking_plan.py::test_what_the_plan_refused_is_listed_explained_and_taken_after_the_plan_was_mended"
+    ),
     "footfall backfill-baseline": ALERTED,
     "prometheus": ALERTED,
     "prometheus-alertmanager": ALERTED,

@@ -13,12 +13,12 @@ MAX_PAYLOAD_BYTES = 256 * 1024
 class Rejected(msgspec.Struct, kw_only=True, omit_defaults=True):
     """One rejected line or request.
 
-    at         when it was rejected (ms, UTC); of what was sent again after that, when it first came
+    at         when it was rejected (ms, UTC)
     stage      collector, worker or sink
     reason     one of a closed list of short codes (bad_line, unknown_key, ...); detail: the words, with the path into the JSON
     topic, partition, offset, line   where it lay, for what had reached Kafka (-1 otherwise)
     context    of the request: protocol, path, method, index (of the event in it), query, envelope (what a batch said of all its
-               events), content type, user agent; rejection: the id of the rejected row that it was sent again after
+               events), content type, user agent
     payload    the bytes as text; with `encoding` base64 where they are no UTF-8
     """
 

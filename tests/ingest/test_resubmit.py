@@ -97,12 +97,13 @@ def test_a_whole_request_with_a_key_that_was_not_known(name: str) -> None:
     assert told(found) == told(wanted)
 
 
-def test_what_is_refused_again_keeps_its_first_receipt_and_its_name() -> None:
+def test_what_is_refused_again_is_told_and_not_kept_twice() -> None:
     (row,) = rejections(received(STRICT, REQUESTS["segment"], FIRST))
-    (second,) = rejections(received(STRICT, again(row), LATER))
-    assert (second.at, second.context["rejection"]) == (FIRST, ID)
-    assert {**second.context, "rejection": ""} == {**row.context, "content_type": "application/json", "rejection": ""}
-    assert again(second) == again(row)
+    second = received(STRICT, again(row), LATER)
+    assert (second.rejected, second.answer.status, [one.reason for one in second.refused]) == ([], 400, ["plan"])
+    (whole,) = rejections(received(APP, REQUESTS["segment"]._replace(headers={}, body=b"{"), FIRST))
+    broken = received(APP, again(whole), LATER)
+    assert (broken.rejected, broken.answer.status) == ([], 400)
 
 
 def test_events_beyond_the_limit_of_a_batch() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import uuid
 from datetime import UTC, datetime
 from typing import Any
 
@@ -24,9 +25,8 @@ _encode = msgspec.json.Encoder().encode
 
 def put(client: Client, **fields: Any) -> None:
     """One event of the app harbor."""
-    number = put.count = getattr(put, "count", 0) + 1  # type: ignore[attr-defined]
     found: dict[str, Any] = {
-        "id": f"e{number}",
+        "id": uuid.uuid4().hex,
         "app": "harbor",
         "person": "u:1",
         "event": "pay",
