@@ -7,7 +7,6 @@ decided by that. What is refused again is not kept a second time: it is there al
 
 from __future__ import annotations
 
-import base64
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
@@ -16,14 +15,12 @@ from urllib.parse import parse_qsl, urlencode
 import msgspec
 
 from ingest.contract.event import Event
-from ingest.contract.rejected import Rejected
+from ingest.contract.rejected import REJECTION_ID, Rejected, Resend, payload_of
 from ingest.json_text import DECODE_ERRORS, split_broken
 from ingest.line import EventLine
 
 REJECTION_HEADER = "X-Footfall-Rejection"
 FIRST_HEADER = "X-Footfall-First-Received"
-#: The name, among an event's ids, of the rejection that it was sent again after.
-REJECTION_ID = "rejection"
 #: As long as rejected lines are kept: what is older was made up.
 _MAX_AGE_MS = 31 * 86_400_000
 _ID = re.compile(r"[0-9a-f]{16}", re.ASCII)
@@ -50,16 +47,6 @@ class Again(NamedTuple):
         """A rule for its events: it was received now, and says what it was sent again after."""
         event.received = self.now
         event.ids = event.ids | {REJECTION_ID: self.rejection}
-
-
-class Resend(NamedTuple):
-    """A request to the collector; the write key comes on top."""
-
-    method: str
-    path: str
-    query: str
-    headers: dict[str, str]
-    body: bytes
 
 
 class CannotResendError(Exception):
@@ -108,11 +95,6 @@ def _readable(members: Iterable[tuple[bytes, bytes]]) -> dict[str, Any]:
         except DECODE_ERRORS:
             continue
     return found
-
-
-def payload_of(row: Rejected) -> bytes:
-    """The payload's own bytes."""
-    return base64.b64decode(row.payload) if row.encoding == "base64" else row.payload.encode()
 
 
 def resend(row: Rejected, rejection: str) -> Resend:

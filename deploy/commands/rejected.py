@@ -13,12 +13,11 @@ from typing import Any
 import click
 
 from deploy.entry import Source, entry, load_settings
-from deploy.rejected.again import Checker, Prospect
 from deploy.rejected.report import explained, foreseen, listed
 from deploy.rejected.rows import Wanted, found, groups
 from ingest.contract.errors import UnavailableError
+from ingest.contract.rejected import Prospect, payload_of
 from ingest.contract.settings import Settings
-from ingest.resubmit import payload_of
 
 TIMEOUT_S = 30
 _UNITS = {"m": 60_000, "h": 3_600_000, "d": 86_400_000}
@@ -119,8 +118,8 @@ def resubmit(
     wanted = Wanted(0 if ids else _now() - since, app, reason, stage or "", ids)
     with _client(settings) as client:
         rows = found(client, wanted, limit, not_yet=not again)
-    checker = Checker(settings, key)
-    prospects = [checker.look(one, _now()) for one in rows]
+    checker = entry("ingest.prospect:Checker")(settings, key)
+    prospects: list[Prospect] = [checker.look(one.id, one.row, _now()) for one in rows]
     click.echo(foreseen(prospects))
     good = [one for one in prospects if one.request is not None]
     if not yes:

@@ -6,10 +6,9 @@ from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from deploy.rejected.again import Prospect
 from deploy.rejected.mending import MENDING, UNKNOWN
 from deploy.rejected.rows import Found, Group
-from ingest.resubmit import payload_of
+from ingest.contract.rejected import Prospect, payload_of
 
 _WIDE = 100
 _MAX_PAYLOAD = 4000

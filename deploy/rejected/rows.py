@@ -1,11 +1,10 @@
-"""Shell: reads rejected rows from ClickHouse. An id is the column `id` of the table rejected: 16 hexadecimal digits."""
+"""Rejected rows in ClickHouse, through a client that is given. An id is the column `id` of the table: 16 hexadecimal digits."""
 
 from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from ingest.contract.rejected import Rejected
-from ingest.resubmit import REJECTION_ID
+from ingest.contract.rejected import REJECTION_ID, Rejected
 
 #: Events that came after a rejection name it among their ids.
 _SENT_AGAIN = (

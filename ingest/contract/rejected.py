@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import base64
+from typing import NamedTuple
 
 import msgspec
 
 #: Longest payload that is kept verbatim, in bytes; beyond, it is cut and `truncated` is set.
 MAX_PAYLOAD_BYTES = 256 * 1024
+#: The name, among an event's ids, of the rejection that it was sent again after.
+REJECTION_ID = "rejection"
 
 
 class Rejected(msgspec.Struct, kw_only=True, omit_defaults=True):
@@ -45,3 +48,31 @@ def payload_fields(payload: bytes) -> tuple[str, str, bool]:
         return payload.decode(), "utf-8", truncated
     except UnicodeDecodeError:
         return base64.b64encode(payload).decode(), "base64", truncated
+
+
+def payload_of(row: Rejected) -> bytes:
+    """The payload's own bytes."""
+    return base64.b64decode(row.payload) if row.encoding == "base64" else row.payload.encode()
+
+
+class Resend(NamedTuple):
+    """A request to the collector; the write key comes on top."""
+
+    method: str
+    path: str
+    query: str
+    headers: dict[str, str]
+    body: bytes
+
+
+class Prospect(NamedTuple):
+    """What would become of a rejected row that is sent again: the request, its write key, how many events would be taken.
+
+    why says what speaks against it: the reason and detail by which it would be refused again, or why it cannot be sent at all.
+    """
+
+    id: str
+    request: Resend | None
+    key: str
+    events: int
+    why: str

@@ -14,10 +14,10 @@ import pytest
 from deploy.kafka.broker import LocalBroker
 from deploy.kafka.topics import create_topics
 from ingest.contract.plan import App
+from ingest.contract.rejected import payload_of
 from ingest.contract.tracking import EventSchema, PropertySchema
 from ingest.line import EventLine
 from ingest.reasons import Reason
-from ingest.resubmit import payload_of
 from tests.ingest.conftest import settings_on
 from tests.ingest.running import RunningCollector
 

@@ -2,29 +2,14 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
-from deploy.rejected.rows import Found
+from ingest.contract.rejected import Prospect, Rejected
 from ingest.contract.settings import Settings
 from ingest.intake import Request, take
 from ingest.keys import Keys
 from ingest.limits import limits_of
-from ingest.resubmit import CannotResendError, Resend, resend
+from ingest.resubmit import CannotResendError, resend
 from ingest.routes import ROUTES
 from ingest.rules import rules_of
-
-
-class Prospect(NamedTuple):
-    """A row that was looked at: the request that would send it again, its write key, how many events would be taken.
-
-    why says what speaks against it: the reason and detail by which it would be refused again, or why it cannot be sent at all.
-    """
-
-    id: str
-    request: Resend | None
-    key: str
-    events: int
-    why: str
 
 
 class Checker:
@@ -37,21 +22,21 @@ class Checker:
         self._limits = limits_of(settings.collector)
         self._rules = rules_of(settings)
 
-    def look(self, found: Found, now: int) -> Prospect:
-        """What would become of a row that is sent again at `now` (ms)."""
-        named = found.row.context.get("key", "")
-        key = self._of_app.get(found.row.app, "") or (named if self._keys.app_of(named) else "") or self._key
+    def look(self, rejection: str, row: Rejected, now: int) -> Prospect:
+        """What would become of a row, by its id, that is sent again at `now` (ms)."""
+        named = row.context.get("key", "")
+        key = self._of_app.get(row.app, "") or (named if self._keys.app_of(named) else "") or self._key
         try:
-            request = resend(found.row, found.id)
+            request = resend(row, rejection)
         except CannotResendError as error:
-            return Prospect(found.id, None, key, 0, f"cannot be sent again: {error}")
+            return Prospect(rejection, None, key, 0, f"cannot be sent again: {error}")
         route = ROUTES.get(request.path)
         if route is None:
-            return Prospect(found.id, None, key, 0, f"cannot be sent again: nothing is at {request.path[:80]} any more")
+            return Prospect(rejection, None, key, 0, f"cannot be sent again: nothing is at {request.path[:80]} any more")
         headers = request.headers | ({"Authorization": f"Bearer {key}"} if key else {})
         asked = Request(request.method, request.path, request.query, headers, request.body)
         intake = take(asked, route, self._keys, self._limits, now, self._rules)
         why = f"{intake.refused[0].reason}: {intake.refused[0].detail}" if intake.refused else ""
         if not intake.accepted and not why:
             why = "there is no event in it"
-        return Prospect(found.id, request if intake.accepted else None, key, len(intake.accepted), why)
+        return Prospect(rejection, request if intake.accepted else None, key, len(intake.accepted), why)
