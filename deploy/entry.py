@@ -106,9 +106,9 @@ def log_to_stderr(level: str) -> None:
         logging.getLogger(noisy).setLevel(max(logging.WARNING, logging.getLogger().level))
 
 
-def run_stage(name: str, settings: Settings) -> None:
-    """Runs a stage's `run(settings)` after the checks that all stages share: fast checksums, and topics as the plan has them."""
+def run_stage(name: str, settings: Settings, **more: Any) -> None:
+    """Runs a stage's `run(settings, **more)` after the checks that all stages share: checksums are fast, topics are right."""
     entry("deploy.kafka.topics:require_crc32c")()
     settings = with_broker(settings)
     entry("deploy.kafka.topics:check_topics")(settings)
-    entry(name)(settings)
+    entry(name)(settings, **more)

@@ -3,14 +3,16 @@
 * safe, or set aside with its reason: exactly 200 (some SDKs send a 202 again; a 4xx makes mobile SDKs delete, and others resend
   for ever)
 * cannot be made safe now: 503 with Retry-After, never 429 or 4xx
+* too much at once: the same 503 with the time to wait, where a 429 would make SDKs drop what they hold
 * an error in JSON always has `code` and `message`: an SDK raises KeyError, and sends again, when one is missing
 
-The native endpoint is for programmers: it says 400, 401 and 413 where that is what happened.
+The native endpoint is for programmers: it says 400, 401, 403, 413 and 429 where that is what happened.
 """
 
 from __future__ import annotations
 
 import base64
+import math
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -22,13 +24,8 @@ JSON = "application/json"
 _GIF = base64.b64decode("R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAIBRAA7")
 _NO_STORE = {"Cache-Control": "no-store"}
 RETRY_AFTER_S = 2
+_MAX_WAIT_S = 3600
 _MAX_DETAIL = 500
-
-ALLOWED_HEADERS = (
-    "authorization, content-type, content-encoding, x-write-key, anonymousid, sentat, x-retry-count, rsa-retry-attempt, "
-    "rsa-retry-reason, rsa-since-first-attempt, rsa-since-last-attempt, sp-anonymous, dry-run, posthog-sdk-info, "
-    "posthog-attempt, posthog-request-id, posthog-request-timestamp"
-)
 
 
 class Answer(NamedTuple):
@@ -62,6 +59,12 @@ def posthog_v1(results: Mapping[str, Mapping[str, str]]) -> Answer:
     return Answer(200, JSON, _encode({"results": results}))
 
 
+def limited(native: bool, wait_s: float, message: str) -> Answer:
+    """Too much at once: send it again when that time has passed. SDKs lose events by a 429, and come again after a 503."""
+    headers = {"Retry-After": str(min(_MAX_WAIT_S, max(1, math.ceil(wait_s))))}
+    return error(429, "limited", message, headers) if native else error(503, "limited", message, headers)
+
+
 def native(accepted: int, refused: Sequence[Refusal]) -> Answer:
     """What became of a request to the native endpoint: 400 when nothing was good."""
     rejected = [{"index": one.index, "reason": one.reason, "detail": cut(one.detail)} for one in refused]
@@ -78,30 +81,13 @@ def native(accepted: int, refused: Sequence[Refusal]) -> Answer:
 
 def native_refusal(reason: Reason, detail: str) -> Answer:
     """The request as a whole is refused at the native endpoint."""
-    if reason is Reason.UNKNOWN_KEY:
+    if reason in (Reason.UNKNOWN_KEY, Reason.REVOKED_KEY):
         return error(401, reason, detail, {"WWW-Authenticate": 'Bearer realm="footfall"'})
+    if reason is Reason.BAD_ORIGIN:
+        return error(403, reason, cut(detail))
     return error(413 if reason in (Reason.TOO_LARGE, Reason.TOO_MANY) else 400, reason, cut(detail))
 
 
 def cut(detail: str) -> str:
     """Words that may hold what somebody sent, at a bearable length."""
     return detail if len(detail) <= _MAX_DETAIL else detail[: _MAX_DETAIL - 1] + "…"
-
-
-def cors(origin: str, preflight: bool = False) -> dict[str, str]:
-    """Headers that let a browser's page of that origin send, and read Retry-After; {} for a request of no page."""
-    if not origin:
-        return {}
-    found = {
-        "Access-Control-Allow-Origin": origin,
-        "Access-Control-Allow-Credentials": "true",
-        "Access-Control-Expose-Headers": "Retry-After",
-        "Vary": "Origin",
-    }
-    if preflight:
-        found |= {
-            "Access-Control-Allow-Methods": "GET, POST, OPTIONS",
-            "Access-Control-Allow-Headers": ALLOWED_HEADERS,
-            "Access-Control-Max-Age": "7200",
-        }
-    return found

@@ -11,7 +11,7 @@ from ingest import answers
 from ingest.answers import Answer
 from ingest.contract.rejected import Rejected, payload_fields
 from ingest.inflate import inflate
-from ingest.keys import Keys, authorization_key
+from ingest.keys import Keys, KeyUse, authorization_key
 from ingest.limits import Limits
 from ingest.protocols import Accepted, Batch, Concealer, EventRule, Receipt, native, posthog, segment, sensors
 from ingest.protocols.sensors_form import field_text, read_body, read_fields, read_payload
@@ -25,7 +25,12 @@ _encode_rejected = msgspec.json.Encoder().encode
 
 
 class Request(NamedTuple):
-    """A request; `cut` when the body was longer than allowed and only its beginning is there."""
+    """A request.
+
+    cut      the body was longer than allowed, and only its beginning is there
+    address  the client's; "" where it is not known
+    foreign  it was sent by a web page that may not send
+    """
 
     method: str
     path: str
@@ -33,6 +38,8 @@ class Request(NamedTuple):
     headers: Mapping[str, str]
     body: bytes
     cut: bool = False
+    address: str = ""
+    foreign: bool = False
 
 
 class Intake(NamedTuple):
@@ -43,6 +50,7 @@ class Intake(NamedTuple):
     refused    the same as the rejected, for counting
     answer     to be given once all that is safe
     violations what the tracking plan says of the events, accepted or not, for counting
+    charge     what each write key (by its digest) owes for it, in events
     """
 
     accepted: list[Accepted]
@@ -50,6 +58,7 @@ class Intake(NamedTuple):
     refused: list[Refusal]
     answer: Answer
     violations: Sequence[Label] = ()
+    charge: Mapping[bytes, int] = {}
 
 
 def take(
@@ -66,20 +75,22 @@ def take(
     Never raises for what somebody sent.
     """
     fields = read_fields(request.query.encode("utf-8", "surrogatepass")) if request.query else {}
-    receipt = Receipt(received, keys, limits, _candidates(request, route, fields), rules, conceal)
+    used = KeyUse(keys)
+    receipt = Receipt(received, used, limits, _candidates(request, route, fields), rules, conceal)
     again = again_of(request.headers, received)
     if again is not None:  # decoded as if it came when it first did; the rule then says when it came
         receipt = receipt._replace(received=again.first, rules=(*rules, again.stamp))
     try:
         batch = _decode(request, route, fields, receipt)
     except RefusedError as error:
-        refusal = Refusal(-1, error.reason, error.detail, _payload(request), keys.app_of(*receipt.candidates))
-        return _refused_whole(request, route, receipt, refusal)
+        refusal = Refusal(-1, error.reason, error.detail, _payload(request), error.app or keys.owner_of(*receipt.candidates))
+        return _refused_whole(request, route, receipt, refusal)._replace(charge=used.charge(1))
     accepted, refused = batch.accepted, batch.refused
     kept = [] if again is not None else refused  # what is sent again is kept already, and who sends it is told
     envelope = _envelope(request, receipt) if kept else ""
     rejected = [_encode_rejected(rejected_of(one, request, route, receipt, envelope)) for one in kept]
-    return Intake(accepted, rejected, refused, _answer(request, route, batch), batch.violations)
+    charge = used.charge(len(accepted) + len(refused))
+    return Intake(accepted, rejected, refused, _answer(request, route, batch), batch.violations, charge)
 
 
 def unforeseen(
@@ -100,15 +111,16 @@ def unforeseen(
 
 def _decode(request: Request, route: Route, fields: dict[str, bytes], receipt: Receipt) -> Batch:
     limits = receipt.limits
+    if request.foreign:
+        origin = _clean(request.headers.get("Origin", ""))
+        raise RefusedError(Reason.BAD_ORIGIN, f"pages of {origin} may not send: collector.cors_origins does not have it")
     if request.cut:
         raise RefusedError(Reason.TOO_LARGE, f"the body is larger than {limits.body_bytes} bytes")
     if route.protocol == "native":
         app = receipt.keys.app_of(*receipt.candidates)
         if not app:
-            raise RefusedError(
-                Reason.UNKNOWN_KEY,
-                "no app of the plan has this write key: send one as `Authorization: Bearer <key>` or X-Write-Key",
-            )
+            why = receipt.keys.refusal(*receipt.candidates)
+            raise RefusedError(why.reason, f"{why.detail}: send one as `Authorization: Bearer <key>` or X-Write-Key")
         body = inflate(request.body, request.headers.get("Content-Encoding", ""), limits.inflated_bytes)
         lines = request.headers.get("Content-Type", "").partition(";")[0].strip().lower() in _JSON_LINES
         return native.decode(body, app, receipt, lines)
@@ -193,7 +205,7 @@ def rejected_of(refusal: Refusal, request: Request, route: Route, receipt: Recei
     ):
         if value := request.headers.get(header):
             context[name] = _clean(value)
-    if refusal.reason is Reason.UNKNOWN_KEY and receipt.candidates:
+    if refusal.reason in (Reason.UNKNOWN_KEY, Reason.REVOKED_KEY) and receipt.candidates:
         context["key"] = _clean(receipt.candidates[0][:64])
     return Rejected(
         at=receipt.received,

@@ -18,6 +18,11 @@ MAX_FRAME_BYTES = 900_000
 MAX_LINE_BYTES = MAX_FRAME_BYTES
 #: Array elements that a body may have at most, told by its commas, before anything is made of them.
 MAX_COMMAS = 1_000_000
+#: A request's line: Sensors' browser SDK puts an event of many properties into one. A header's line, and how many there may be.
+#: Beyond, there is no request that could be kept: the answer is 400, and the connection ends.
+MAX_LINE = 64 * 1024
+MAX_HEADER = 8190
+MAX_HEADERS = 64
 
 
 class Limits(NamedTuple):
@@ -27,6 +32,9 @@ class Limits(NamedTuple):
     inflated_bytes: int
     batch_events: int
     event_bytes: int
+    properties: int
+    name_chars: int
+    value_chars: int
 
 
 def limits_of(settings: CollectorSettings) -> Limits:
@@ -36,4 +44,7 @@ def limits_of(settings: CollectorSettings) -> Limits:
         inflated_bytes=settings.max_inflated_bytes,
         batch_events=settings.max_batch_events,
         event_bytes=settings.max_event_bytes,
+        properties=settings.max_properties,
+        name_chars=settings.max_name_chars,
+        value_chars=settings.max_value_chars,
     )

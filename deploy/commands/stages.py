@@ -17,9 +17,10 @@ on {door} of footfall.toml.
 def collector(source: Source) -> None:
     """Takes events from SDKs over HTTP and writes them to Kafka.
 
-    Answers 200 only when Kafka has the events. Run as many as you like behind a load balancer.
+    Answers 200 only when Kafka has the events. Run as many as you like behind a load balancer. SIGHUP makes it read write keys,
+    limits, origins and the plan of footfall.toml anew.
     """
-    run_stage("ingest.collector.main:run", load_settings(source))
+    run_stage("ingest.collector.main:run", load_settings(source), reread=lambda: load_settings(source))
 
 
 @click.command(short_help="Run a stream worker.", epilog=EPILOG.format(door="worker.port"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import signal
 import threading
 from collections.abc import Callable
@@ -58,17 +59,20 @@ class Collector:
             self.failure.set_exception(error)
 
 
-def run(settings: Settings) -> None:
-    """Runs the collector until SIGTERM or SIGINT.
+Reread = Callable[[], Settings]
+
+
+def run(settings: Settings, reread: Reread | None = None) -> None:
+    """Runs the collector until SIGTERM or SIGINT. On SIGHUP it takes over what `reread` gives: keys, limits, origins, the plan.
 
     Raises ConfigError, UnavailableError (a port is in use) and LayoutError (the events topic has other partitions; what is in
     the spool then waits there for settings that are right). While Kafka is away it runs on, with the spool.
     """
     with asyncio.Runner(loop_factory=loop_factory()) as runner:
-        runner.run(_run(settings))
+        runner.run(_run(settings, reread))
 
 
-async def _run(settings: Settings) -> None:
+async def _run(settings: Settings, reread: Reread | None) -> None:
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
     if threading.current_thread() is threading.main_thread():
@@ -76,6 +80,9 @@ async def _run(settings: Settings) -> None:
             loop.add_signal_handler(number, stop.set)
     collector = Collector(settings)
     await collector.start()
+    if reread is not None and threading.current_thread() is threading.main_thread() and not os.isatty(0):
+        # from a terminal, SIGHUP says that it was closed
+        loop.add_signal_handler(signal.SIGHUP, _adopt, collector, reread)
     log.info("the collector listens on http://%s:%d", settings.collector.host, collector.server.port)
     waiting: asyncio.Future[object] = asyncio.ensure_future(stop.wait())
     await asyncio.wait([waiting, collector.failure], return_when=asyncio.FIRST_COMPLETED)
@@ -84,6 +91,15 @@ async def _run(settings: Settings) -> None:
     if collector.failure.done():
         collector.failure.result()
     log.info("the collector has stopped")
+
+
+def _adopt(collector: Collector, reread: Reread) -> None:
+    try:
+        collector.server.adopt(reread())
+    except FootfallError as error:
+        log.error("the settings were not taken over, the old ones hold: %s", error)
+    else:
+        log.info("keys, limits, origins, proxies and the plan are as the settings say now; all else needs a restart")
 
 
 def loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:

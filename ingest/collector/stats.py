@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter as Count
+from typing import Literal
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
@@ -49,6 +50,19 @@ class Stats:
             ("route", "status"),
             registry=self.registry,
         )
+        self._limited = Counter(
+            "footfall_collector_limited",
+            "Requests that were told to come later, by the bucket that was empty",
+            ("by",),
+            registry=self.registry,
+        )
+        self._cut = Counter(
+            "footfall_collector_connections_cut",
+            "Connections that were refused or ended by the collector, by why",
+            ("why",),
+            registry=self.registry,
+        )
+        self.connections = Gauge("footfall_collector_connections", "Open connections", registry=self.registry)
         self.request_bytes = Counter("footfall_collector_request_bytes", "Bytes of bodies, as they came", registry=self.registry)
         self.ack_seconds = Histogram(
             "footfall_collector_ack_seconds",
@@ -106,6 +120,14 @@ class Stats:
     def request(self, route: str, status: int) -> None:
         """Counts an answer."""
         self._requests.labels(route, str(status)).inc()
+
+    def limited(self, by: Literal["key", "address"]) -> None:
+        """Counts a request that has to wait."""
+        self._limited.labels(by).inc()
+
+    def cut(self, why: str) -> None:
+        """Counts a connection that was refused or ended."""
+        self._cut.labels(why).inc()
 
     def safe(self, protocol: Protocol, intake: Intake) -> None:
         """Counts what is safe now, and what was refused."""

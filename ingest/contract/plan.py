@@ -19,6 +19,7 @@ from ingest.contract.table import EventName, Id, Table
 from ingest.contract.tracking import EventSchema, OnViolation, check_events, events_of
 from ingest.contract.zones import Zone
 
+WriteKey = Annotated[str, msgspec.Meta(min_length=3, max_length=128)]
 SegmentValue = Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
 
 #: Apps, groups and segment values make up the totals' keys and Prometheus' labels: bounded by construction.
@@ -51,7 +52,9 @@ class App(Table, frozen=True, kw_only=True):
 
     id: Id
     name: str = ""
-    write_keys: list[Annotated[str, msgspec.Meta(min_length=3, max_length=128)]] = []
+    write_keys: list[WriteKey] = []
+    #: Keys that were write keys and are no more: what still comes with one is set aside under a reason of its own.
+    revoked_keys: list[WriteKey] = []
     time_zone: str = ""
     #: Event names that are the start of the app; `launches` counts their distinct times.
     launch_events: list[EventName] = msgspec.field(default_factory=lambda: ["$AppStart", "app_launch", "Application Opened"])
@@ -225,6 +228,10 @@ def check_plan(plan: Plan) -> None:
         for key in app.write_keys:
             if key in keys:
                 raise ConfigError(f'apps "{keys[key]}" and "{app.id}" have the same write key: each needs its own')
+            keys[key] = app.id
+        for key in app.revoked_keys:
+            if key in keys:
+                raise ConfigError(f'a write key of app "{app.id}" is revoked and still in use, or revoked twice: list it once')
             keys[key] = app.id
         facets = len(plan.facets(app.id))
         if facets > MAX_FACETS:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -20,6 +20,8 @@ from ingest.contract.table import Table
 
 Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
 Positive = Annotated[int, msgspec.Meta(ge=1)]
+NotNegative = Annotated[int, msgspec.Meta(ge=0)]
+Timeout = Annotated[int, msgspec.Meta(ge=100, le=3_600_000)]
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
@@ -100,6 +102,30 @@ class CollectorSettings(Table, frozen=True, kw_only=True):
     spool_dir: str = ""
     #: The spool leaves the disk so many bytes.
     spool_keep_free_bytes: Annotated[int, msgspec.Meta(ge=0)] = 256 * 1024 * 1024
+    #: Of an event: members of one object, characters of a name and of a text.
+    max_properties: Positive = 512
+    max_name_chars: Positive = 256
+    max_value_chars: Positive = 64 * 1024
+    #: Events a second for each write key, and requests a second for each client address: 0 is no limit. A burst may come at once
+    #: (0: ten seconds' worth). Who is over it is told when to come again: 429 at the native endpoint, 503 where SDKs send.
+    key_events_per_s: Annotated[float, msgspec.Meta(ge=0)] = 0
+    key_burst_events: NotNegative = 0
+    address_requests_per_s: Annotated[float, msgspec.Meta(ge=0)] = 0
+    address_burst_requests: NotNegative = 0
+    #: Connections at a time: all, and of one address (0: no limit).
+    max_connections: Positive = 4096
+    max_connections_per_address: NotNegative = 0
+    #: How long a request's head may take; how long a connection may stay without a request; how long a body may take, with a
+    #: second more for each body_bytes_per_s that have come.
+    head_timeout_ms: Timeout = 15_000
+    idle_timeout_ms: Timeout = 75_000
+    body_timeout_ms: Timeout = 30_000
+    body_bytes_per_s: Positive = 4096
+    #: Origins of web pages that may send: "*" is any; "https://*.bank.example" any host below it.
+    cors_origins: list[str] = msgspec.field(default_factory=lambda: ["*"])
+    #: Networks of proxies whose word about a client's address is taken (10.0.0.0/8), and the header that it is in.
+    trusted_proxies: list[str] = msgspec.field(default_factory=list)
+    forwarded_header: Literal["X-Forwarded-For", "Forwarded"] = "X-Forwarded-For"
 
 
 class WorkerSettings(Table, frozen=True, kw_only=True):

@@ -67,7 +67,7 @@ class Batch:
                     Reason.TOO_LARGE, f"the event's line has {len(line)} bytes, at most {MAX_LINE_BYTES} fit a frame"
                 )
         except RefusedError as error:
-            self.refuse(index, error.reason, words(error, path), raw, app)
+            self.refuse(index, error.reason, words(error, path), raw, app or error.app)
         except DECODE_ERRORS as error:
             self.refuse(index, reason_of(error), words(error, path), raw, app)
         else:

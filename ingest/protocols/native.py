@@ -54,7 +54,7 @@ _decode = msgspec.json.Decoder(NativeEvent).decode
 
 def decode_event(raw: bytes, app: str, receipt: Receipt) -> EventLine:
     """One event. Raises RefusedError, or one of DECODE_ERRORS."""
-    raw, _ = check_event(raw, receipt.limits.event_bytes)
+    raw, _ = check_event(raw, receipt.limits)
     found = _decode(raw)
     user, anonymous = id_text(found.user_id, "$.user_id"), id_text(found.anonymous_id, "$.anonymous_id")
     if not user and not anonymous:

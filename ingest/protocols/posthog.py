@@ -160,7 +160,7 @@ def decode(body: bytes, fields: dict[str, bytes], receipt: Receipt, about: About
     named = [*receipt.candidates, *(key for key in (short(envelope.api_key), short(envelope.token)) if key)]
     app = receipt.keys.app_of(*named)
     if named and not app:
-        raise RefusedError(Reason.UNKNOWN_KEY, "no app of the plan has this project API key as a write key")
+        raise receipt.keys.refusal(*named)
     lib, _, lib_version = about.sdk.partition("/")
     sent = read_sent(envelope.sent_at) or read_sent(about.sent) or _query_sent(fields)
     shared = _Shared(app, sent, envelope.historical_migration is True, short(lib), short(lib_version))
@@ -174,12 +174,13 @@ def decode(body: bytes, fields: dict[str, bytes], receipt: Receipt, about: About
 
 def decode_event(raw: bytes, shared: _Shared, receipt: Receipt) -> EventLine:
     """One event. Raises RefusedError, or one of DECODE_ERRORS."""
-    raw, text = check_event(raw, receipt.limits.event_bytes)
+    raw, text = check_event(raw, receipt.limits)
     found = _decode_event(raw)
     about = _decode_properties(found.properties) if is_object(found.properties) else Properties()
-    app = shared.app or receipt.keys.app_of(short(found.api_key), short(found.token), short(about.token))
+    own = (short(found.api_key), short(found.token), short(about.token))
+    app = shared.app or receipt.keys.app_of(*own)
     if not app:
-        raise RefusedError(Reason.UNKNOWN_KEY, "no app of the plan has this project API key as a write key - at `$`")
+        raise receipt.keys.refusal(*own)
     options = _decode_options(found.options) if is_object(found.options) else _NO_OPTIONS
     if options.cookieless_mode is True or about.cookieless_mode is True:
         raise RefusedError(Reason.NO_PERSON, "a cookieless event says of nobody whose it is - at `$.properties.$cookieless_mode`")

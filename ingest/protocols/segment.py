@@ -111,7 +111,7 @@ def decode(body: bytes, call: str, receipt: Receipt, visitor: str = "") -> Batch
     parts = elements(bytes(envelope.batch))
     batch = Batch(receipt.rules)
     if not app:
-        raise RefusedError(Reason.UNKNOWN_KEY, "no app of the plan has this write key")
+        raise receipt.keys.refusal(*receipt.candidates, short(envelope.writeKey))
     sent = read_sent(envelope.sentAt)
     context = _outer_context(envelope.context, receipt)
     explicit = call == "import"  # a bulk import of the past: its times are meant
@@ -132,7 +132,7 @@ def _decode_single(body: bytes, kind: EventType, receipt: Receipt, visitor: str)
         found = Call()  # what is wrong is said where the event is decoded
     app = receipt.keys.app_of(*receipt.candidates, short(found.writeKey))
     if not app:
-        raise RefusedError(Reason.UNKNOWN_KEY, "no app of the plan has this write key")
+        raise receipt.keys.refusal(*receipt.candidates, short(found.writeKey))
     batch.add(0, body, "$", app, lambda: decode_call(body, kind, app, read_sent(found.sentAt), receipt, visitor=visitor))
     return batch
 
@@ -148,7 +148,7 @@ def decode_call(
     visitor: str = "",
 ) -> EventLine:
     """One call; `kind` is what the path says, where it says it. Raises RefusedError, or one of DECODE_ERRORS."""
-    raw, text = check_event(raw, receipt.limits.event_bytes)
+    raw, text = check_event(raw, receipt.limits)
     found = _decode_call(raw)
     kind = CALLS.get((found.type or "").lower(), kind)
     if kind is None:
@@ -277,7 +277,7 @@ def _context(raw: msgspec.Raw, outer: msgspec.Raw) -> tuple[msgspec.Raw, Context
 def _outer_context(raw: msgspec.Raw, receipt: Receipt) -> msgspec.Raw:
     """The batch's context as it may be put into events; nothing where it may not."""
     try:
-        return msgspec.Raw(check_event(bytes(raw), receipt.limits.event_bytes)[0])
+        return msgspec.Raw(check_event(bytes(raw), receipt.limits)[0])
     except RefusedError:
         return EMPTY
 

@@ -110,7 +110,7 @@ def decode(payload: Payload, receipt: Receipt) -> Batch:
     for index, raw in enumerate(parts[:limit]):
         where = path.format(index)
         try:
-            text, verbatim = check_event(raw, receipt.limits.event_bytes)
+            text, verbatim = check_event(raw, receipt.limits)
             found = _decode_event(text)
         except RefusedError as error:
             batch.refuse(index, error.reason, words(error, where), raw, url_app)
@@ -123,7 +123,8 @@ def decode(payload: Payload, receipt: Receipt) -> Batch:
             continue
         app = _app(found, url_app, receipt)
         if not app:
-            batch.refuse(index, Reason.UNKNOWN_KEY, f"no app of the plan has this token or project - at `{where}`", raw)
+            why = _refusal(found, receipt)
+            batch.refuse(index, why.reason, words(why, where), raw, why.app)
             continue
         line = partial(event_line, found, text, verbatim, app, receipt, payload.crc)
         batch.add(index, raw, where, app, line)
@@ -187,6 +188,12 @@ def _app(found: SensorsEvent, url_app: str, receipt: Receipt) -> str:
     if token:
         return receipt.keys.app_of(token, project)
     return (receipt.keys.app_of(project) if project else "") or url_app
+
+
+def _refusal(found: SensorsEvent, receipt: Receipt) -> RefusedError:
+    """Why `_app` found none."""
+    own = [key for key in (short(found.token), short(found.project)) if key]
+    return receipt.keys.refusal(*(own or receipt.candidates))
 
 
 def _identity(found: SensorsEvent, kind: EventType, properties: Properties) -> Identity:

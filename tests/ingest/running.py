@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import msgspec
 from kafka import KafkaConsumer, TopicPartition
 
-from ingest.collector.main import Collector
+from ingest.collector.main import Collector, loop_factory
 from ingest.collector.server import Server
 from ingest.contract.event import Event, check_line
 from ingest.contract.partition import partition_of
@@ -57,7 +57,7 @@ class RunningCollector:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.port = settings.collector.port
-        self._loop = asyncio.new_event_loop()
+        self._loop = (loop_factory() or asyncio.new_event_loop)()  # the loop that it runs on in production
         self._collector: Collector | None = None
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
 

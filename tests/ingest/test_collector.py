@@ -13,8 +13,8 @@ from urllib.parse import quote
 
 import pytest
 
-from ingest.answers import ALLOWED_HEADERS
 from ingest.contract.event import Event
+from ingest.origins import ALLOWED_HEADERS
 from ingest.reasons import Reason
 from tests.ingest.helpers import captured
 from tests.ingest.running import RunningCollector, ask

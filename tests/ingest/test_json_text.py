@@ -17,6 +17,7 @@ from ingest.inflate import inflate
 from ingest.json_text import check_event, depth, elements, split_broken
 from ingest.limits import MAX_DEPTH
 from ingest.reasons import Reason, RefusedError
+from tests.ingest.helpers import LIMITS
 
 values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
@@ -102,7 +103,7 @@ def test_depth(text: bytes, levels: int) -> None:
 )
 def test_what_would_stop_a_reader_after_us_is_refused(raw: bytes, reason: Reason) -> None:
     with pytest.raises(RefusedError) as caught:
-        check_event(raw, 65_536)
+        check_event(raw, LIMITS)
     assert caught.value.reason is reason
 
 
@@ -118,11 +119,11 @@ def test_what_would_stop_a_reader_after_us_is_refused(raw: bytes, reason: Reason
     ],
 )
 def test_what_only_looks_like_it_passes(raw: bytes) -> None:
-    assert check_event(raw, 65_536) == (raw, raw.decode())
+    assert check_event(raw, LIMITS) == (raw, raw.decode())
 
 
 def test_line_breaks_between_the_parts_of_an_event_cannot_break_a_frame() -> None:
-    assert check_event(b'{\r\n "a": 1\n}', 100)[0] == b'{   "a": 1 }'
+    assert check_event(b'{\r\n "a": 1\n}', LIMITS)[0] == b'{   "a": 1 }'
 
 
 class TestInflate:

@@ -43,6 +43,8 @@ BROKEN_GZIP = gzip.compress(b"x" * 100)[:20]
 
 CASES = {
     Reason.UNKNOWN_KEY: Case("/v1/batch", SEGMENT, "write key", SEGMENT, key="nobodys-key", app=""),
+    Reason.REVOKED_KEY: Case("/v1/batch", SEGMENT, "was revoked", SEGMENT, key="old-key", app="strict"),
+    Reason.BAD_ORIGIN: Case("/v1/batch", SEGMENT, "https://evil.example", SEGMENT, {"Origin": "https://evil.example"}),
     Reason.BAD_BODY: Case("/v1/batch", '{"batches":"{}"}', "`batch`"),
     Reason.BAD_ENCODING: Case("/v1/batch", BROKEN_GZIP, "cut off", BROKEN_GZIP),
     Reason.BAD_JSON: Case("/v1/batch", SEGMENT.replace("{}", CALL % ',"x":1e999'), "`$.batch[1]`", CALL % ',"x":1e999'),
@@ -69,9 +71,14 @@ CASES = {
 def faulty(broker: LocalBroker) -> Iterator[RunningCollector]:
     """A collector with a plan, and with a fault: it stumbles over the event `fault`."""
     settings = settings_on(broker.bootstrap, "c-rejected-reasons")
-    strict = App(id="strict", write_keys=["strict-key"], plan_violations="reject")
+    strict = App(id="strict", write_keys=["strict-key"], revoked_keys=["old-key"], plan_violations="reject")
     schema = EventSchema(name="pay", apps=["strict"], properties={"amount": PropertySchema(type="number", required=True)})
-    settings = msgspec.structs.replace(settings, apps=[*settings.apps, strict], events=[schema])
+    settings = msgspec.structs.replace(
+        settings,
+        apps=[*settings.apps, strict],
+        events=[schema],
+        collector=msgspec.structs.replace(settings.collector, cors_origins=["https://www.bank.example"]),
+    )
     create_topics(settings)
 
     def stumble(event: EventLine) -> None:
@@ -81,7 +88,7 @@ def faulty(broker: LocalBroker) -> Iterator[RunningCollector]:
     with RunningCollector(settings) as running:
         running.wait_until_ready()
         server = running.server
-        server._rules = (*server._rules, stumble)
+        server.policy = server.policy._replace(rules=(*server.policy.rules, stumble))
         yield running
 
 
