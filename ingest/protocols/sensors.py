@@ -126,13 +126,13 @@ def decode(payload: Payload, receipt: Receipt) -> Batch:
             why = _refusal(found, receipt)
             batch.refuse(index, why.reason, words(why, where), raw, why.app)
             continue
-        line = partial(event_line, found, text, verbatim, app, receipt, payload.crc)
+        line = partial(event_line, found, text, verbatim, app, receipt, payload)
         batch.add(index, raw, where, app, line)
     refuse_overflow(batch, parts, limit, url_app)
     return batch
 
 
-def event_line(found: SensorsEvent, text: bytes, verbatim: str, app: str, receipt: Receipt, crc: str) -> EventLine:
+def event_line(found: SensorsEvent, text: bytes, verbatim: str, app: str, receipt: Receipt, payload: Payload) -> EventLine:
     """The line of a decoded event; `text` and `verbatim` are its JSON. Raises RefusedError, or one of DECODE_ERRORS."""
     kind: EventType = "profile" if found.type.startswith("profile_") else _TYPES.get(found.type, "profile")
     if kind == "profile" and not found.type.startswith("profile_"):
@@ -163,7 +163,7 @@ def event_line(found: SensorsEvent, text: bytes, verbatim: str, app: str, receip
         channel=short(properties.utm_source) or short(properties.latest_utm_source),
         duration=_duration(found.event or "", properties),
         props=found.properties if is_object(found.properties) else EMPTY,
-        context=_context(found.lib, crc),
+        context=_context(found.lib, payload),
         ids=ids,
         merge=identity.merge,
         protocol=PROTOCOL,
@@ -239,10 +239,13 @@ def _library(raw: msgspec.Raw) -> Library:
     return _decode_library(raw) if is_object(raw) else _NO_LIBRARY
 
 
-def _context(lib: msgspec.Raw, crc: str) -> msgspec.Raw:
+def _context(lib: msgspec.Raw, payload: Payload) -> msgspec.Raw:
+    """What the library says of itself, and the request's checksum: a wrong one is noted, and no reason to lose the event."""
     parts = []
     if is_object(lib):
         parts.append(b'"lib":' + bytes(lib))
-    if crc:
-        parts.append(b'"crc":' + msgspec.json.encode(crc))
+    if payload.crc:
+        parts.append(b'"crc":' + msgspec.json.encode(payload.crc))
+    if not payload.crc_ok:
+        parts.append(b'"crc_ok":false')
     return msgspec.Raw(b"{" + b",".join(parts) + b"}") if parts else EMPTY

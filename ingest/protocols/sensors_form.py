@@ -7,19 +7,26 @@ from typing import NamedTuple
 from urllib.parse import unquote_to_bytes
 
 from ingest.inflate import inflate
+from ingest.protocols.java_hash import java_hash
 from ingest.reasons import Reason, RefusedError
 
 _WHITESPACE = b" \t\r\n"
 _MAX_FIELDS = 32
+#: The value of the field gzip that says so.
+_ENCRYPTED = b"9"
 _URL_SAFE = bytes.maketrans(b"-_ ", b"+/+")
 _ALPHABET = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/=\r\n")
 
 
 class Payload(NamedTuple):
-    """JSON as the SDK made it (an event, or an array of events), and the checksum that came with it ("" for none)."""
+    """JSON as the SDK made it (an event, or an array of events).
+
+    crc      the checksum that came with it, "" for none; crc_ok: whether it is that of the text as it was sent
+    """
 
     text: bytes
-    crc: str
+    crc: str = ""
+    crc_ok: bool = True
 
 
 def read_fields(text: bytes) -> dict[str, bytes]:
@@ -45,15 +52,29 @@ def read_payload(fields: dict[str, bytes], limit: int) -> Payload | None:
     value = fields.get("data_list") or fields.get("data")
     if not value:
         return None
-    crc = field_text(fields, "crc") or field_text(fields, "ext").removeprefix("crc=")
-    return Payload(decode_value(value, limit), crc[:32])
+    text = _sealed(value, limit) if fields.get("gzip") == _ENCRYPTED else decode_value(value, limit)
+    crc = (field_text(fields, "crc") or field_text(fields, "ext").removeprefix("crc="))[:32]
+    return Payload(text, crc, not crc or crc == str(java_hash(value)))
+
+
+def _sealed(value: bytes, limit: int) -> bytes:
+    """The JSON of what is said to be encrypted, which may be an envelope, or clear all the same. Raises RefusedError."""
+    try:
+        text = decode_value(value, limit)
+    except RefusedError as error:
+        if error.reason is Reason.TOO_LARGE:
+            raise
+        text = b""
+    if text.lstrip(_WHITESPACE)[:1] not in (b"[", b"{"):
+        raise RefusedError(Reason.ENCRYPTED, "an encrypted payload (gzip=9)")
+    return text
 
 
 def read_body(body: bytes, limit: int) -> Payload | None:
     """The events in a request's body: a form (whatever the content type says), or JSON as it is. Raises RefusedError."""
     start = body.lstrip(_WHITESPACE)[:1]
     if start in (b"[", b"{"):
-        return Payload(body, "")
+        return Payload(body)
     return read_payload(read_fields(body.strip(_WHITESPACE)), limit)
 
 

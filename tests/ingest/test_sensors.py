@@ -9,10 +9,13 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ingest.contract.event import Event, Merge
+from ingest.protocols.java_hash import java_hash
 from ingest.reasons import Reason
-from tests.ingest.helpers import LIMITS, NOW, events, post, rejections
+from tests.ingest.helpers import LIMITS, NOW, captured, events, post, rejections, replay
 
 TRACK: dict[str, Any] = {"type": "track", "event": "e", "distinct_id": "d", "time": NOW - 5000, "properties": {}}
 QUERY = "project=default&token=SA_TOKEN"
@@ -22,7 +25,7 @@ def form(value: object, name: str = "data", zipped: bool = True) -> bytes:
     """A form as the SDKs send it."""
     raw = value if isinstance(value, bytes) else json.dumps(value, ensure_ascii=False).encode()
     text = quote(base64.b64encode(gzip.compress(raw) if zipped else raw), safe="")
-    return f"{name}={text}&gzip={int(zipped)}&crc=-17".encode()
+    return f"{name}={text}&gzip={int(zipped)}".encode()
 
 
 def track(**fields: Any) -> Event:
@@ -78,7 +81,7 @@ def test_preset_properties_have_their_columns() -> None:
     assert (event.platform, event.version, event.channel) == ("harmony", "9.1.0", "sms")
     assert (event.lib, event.lib_version) == ("HarmonyOS", "1.2")
     assert event.ids["device_id"] == "dev"
-    assert event.context == {"lib": {"$lib": "HarmonyOS", "$lib_version": "1.2"}, "crc": "-17"}
+    assert event.context == {"lib": {"$lib": "HarmonyOS", "$lib_version": "1.2"}}
 
 
 @pytest.mark.parametrize(
@@ -152,6 +155,66 @@ def test_a_get_is_answered_with_an_image() -> None:
     assert (intake.answer.content_type, intake.answer.body[:3]) == ("image/gif", b"GIF")
     nothing = post("/sa.gif", query=QUERY, key="", method="GET")
     assert (nothing.answer.status, nothing.accepted, nothing.rejected) == (200, [], [])
+
+
+def naive_hash(text: bytes) -> int:
+    """Java's String.hashCode, character by character."""
+    found = 0
+    for character in text:
+        found = (found * 31 + character) & 0xFFFFFFFF
+    return found - (1 << 32) if found >> 31 else found
+
+
+@given(st.binary(max_size=3000))
+def test_the_checksum_is_javas(text: bytes) -> None:
+    assert java_hash(text) == naive_hash(text)
+
+
+@pytest.mark.parametrize("field", ["crc={}", "ext=crc%3D{}"])
+def test_a_wrong_checksum_is_noted_and_the_event_kept(field: str) -> None:
+    text = base64.b64encode(json.dumps(TRACK).encode())
+    for crc, context in ((naive_hash(text), {}), (5, {"crc_ok": False})):
+        body = b"data=" + quote(text, safe="").encode() + b"&" + field.format(crc).encode()
+        (event,) = events(post("/sa", body, query=QUERY, key=""))
+        assert event.context == {"crc": str(crc)} | context
+
+
+@pytest.mark.parametrize("name", ["sensors-browser-image", "sensors-browser-batch", "sensors-python"])
+def test_no_captured_checksum_is_wrong(name: str) -> None:
+    found = [event for request in captured(name) for event in events(replay(request))]
+    assert not [event for event in found if "crc_ok" in event.context]
+    assert all("crc" in event.context for event in found) == (name == "sensors-browser-image")
+
+
+@pytest.mark.parametrize("value", [b"AAECAw%3D%3D", b"garbage!", base64.b64encode(gzip.compress(b"x")[:9])])
+def test_what_says_that_it_is_encrypted_is_named_so(value: bytes) -> None:
+    intake = post("/sa", b"data_list=" + value + b"&gzip=9", query=QUERY, key="")
+    assert [record.reason for record in rejections(intake)] == [Reason.ENCRYPTED]
+
+
+def test_a_batch_of_encrypted_events_is_kept_event_by_event() -> None:
+    sealed = {"pkv": 1, "ekey": "abc", "flush_time": NOW, "payload": "xyz"}
+    intake = post("/sa", form([sealed, sealed], "data_list").replace(b"gzip=1", b"gzip=9"), query=QUERY, key="")
+    assert [(record.reason, json.loads(record.payload)) for record in rejections(intake)] == [(Reason.ENCRYPTED, sealed)] * 2
+
+
+@pytest.mark.parametrize(
+    ("operation", "properties"),
+    [
+        ("profile_set", {"姓名": "张三"}),
+        ("profile_set_once", {"first": 1}),
+        ("profile_increment", {"n": 2.5}),
+        ("profile_append", {"tags": ["a"]}),
+        ("profile_unset", {"old": True}),
+        ("profile_delete", {}),
+        ("item_set", {"name": "基金"}),
+        ("item_delete", {}),
+    ],
+)
+def test_operations_on_users_and_items_are_kept_by_name(operation: str, properties: dict[str, Any]) -> None:
+    found = track(type=operation, event=None, properties=properties, item_type="fund", item_id="F1")
+    assert (found.event, found.type, found.props) == (operation, operation.partition("_")[0], properties)
+    assert (found.ids.get("item_type"), found.ids.get("item_id")) == (("fund", "F1") if found.type == "item" else (None, None))
 
 
 def test_an_encrypted_envelope_is_kept_and_named() -> None:
