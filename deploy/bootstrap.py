@@ -39,7 +39,13 @@ TEST_NEEDS: tuple[Need, ...] = (
     Need("promtool", "prometheus"),
     Need("prometheus-alertmanager", "prometheus-alertmanager"),
     Need("chromium", "chromium"),
+    Need("node", "nodejs"),
+    Need("npm", "npm"),
 )
+#: JavaScript SDKs that tests run against a collector: what is locked there is installed here.
+SDKS_LOCKED = ROOT / "tests" / "ingest" / "js"
+SDKS = ROOT / "var" / "js"
+SDKS_TIMEOUT_S = 300
 
 
 class SetupError(Exception):
@@ -69,7 +75,7 @@ def main(arguments: list[str]) -> int:
         check_python(sys.version_info[:2])
         install("test" if options.command == "test" else "run")
         if options.command == "test":
-            for line in provide(TEST_NEEDS):
+            for line in [*provide(TEST_NEEDS), *provide_sdks()]:
                 say(line)
             return check_all(options.rest)
         if options.command == "setup":
@@ -271,6 +277,31 @@ def provide(needs: tuple[Need, ...]) -> list[str]:
         f"{need.program} is not installed: the tests that need it are skipped (Debian: sudo apt-get install {need.package})"
         for need in missing
     ]
+
+
+def provide_sdks() -> list[str]:
+    """Installs the JavaScript SDKs that some tests run, by their lock, if npm is there; returns what there is to say."""
+    npm = shutil.which("npm")
+    if npm is None or shutil.which("node") is None:
+        return []
+    wanted = digest(SDKS_LOCKED / "package-lock.json")
+    stamp = SDKS / "footfall.sha256"
+    if stamp.exists() and stamp.read_text() == wanted:
+        return []
+    say("installing the JavaScript SDKs for the tests")
+    SDKS.mkdir(parents=True, exist_ok=True)
+    for name in ("package.json", "package-lock.json"):
+        shutil.copyfile(SDKS_LOCKED / name, SDKS / name)
+    command = [npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund"]
+    try:
+        done = subprocess.run(command, cwd=SDKS, capture_output=True, text=True, timeout=SDKS_TIMEOUT_S, check=False)
+        why = last_line(done.stderr) if done.returncode else ""
+    except (OSError, subprocess.TimeoutExpired) as error:
+        why = type(error).__name__
+    if why:
+        return [f"the JavaScript SDKs cannot be installed, their tests are skipped: {why}"]
+    stamp.write_text(wanted)
+    return []
 
 
 def check_all(rest: list[str]) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import re
 import shutil
 import subprocess
@@ -289,6 +290,17 @@ def test_locks_have_hashes_and_no_addresses(name: str) -> None:
 def test_the_tests_lock_has_all_of_the_other_at_the_same_versions() -> None:
     run, test = read_lock("requirements.lock"), read_lock("requirements-test.lock")
     assert {name: test.get(name) for name in run} == run
+
+
+def test_the_javascript_lock_has_exact_versions_hashes_and_no_addresses() -> None:
+    folder = ROOT / "tests" / "ingest" / "js"
+    text = (folder / "package-lock.json").read_text()
+    assert "://" not in text
+    assert '"resolved"' not in text
+    packages = json.loads(text)["packages"]
+    assert all("integrity" in package for name, package in packages.items() if name)
+    asked = json.loads((folder / "package.json").read_text())["dependencies"]
+    assert asked == {name: packages[f"node_modules/{name}"]["version"] for name in asked}, "exact versions, as locked"
 
 
 def test_locks_are_what_pyproject_asks_for() -> None:
