@@ -36,6 +36,7 @@ COMMANDS = {
     "worker": Lazy("deploy.commands.stages:worker", "Run a stream worker."),
     "sinks": Lazy("deploy.commands.stages:sinks", "Run the sinks: ClickHouse writers, Prometheus exporter."),
     "replay": Lazy("deploy.commands.replay:command", "Rebuild all numbers from the raw events, under a new layout."),
+    "plan": Lazy("deploy.commands.plan:command", "Check the tracking plan, or propose one from traffic."),
     "rejected": Lazy("deploy.commands.rejected:command", "List, explain and resubmit what could not be accepted."),
     "topics": Lazy("deploy.commands.topics:command", "Check the Kafka topics, or create them."),
     "migrate": Lazy("deploy.commands.migrate:command", "Bring the ClickHouse schema up to date."),

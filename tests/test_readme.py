@@ -44,6 +44,7 @@ RUN_BY = {
         "tests/whole/test_replay.py::"
         "test_a_plan_that_changed_holds_for_the_past_while_the_old_one_serves_and_a_worker_goes_on_from_there"
     ),
+    "footfall plan": "tests/whole/test_tracking_plan.py::test_a_plan_is_proposed_from_traffic_and_fits",
     "footfall rejected": (
         "tests/whole/test_tracking_plan.py::test_what_the_plan_refused_is_listed_explained_and_taken_after_the_plan_was_mended"
     ),
@@ -109,7 +110,7 @@ def test_every_command_of_the_command_line_is_in_the_readme() -> None:
 @pytest.mark.parametrize("text", blocks("toml"))
 def test_settings_in_the_readme_are_valid(text: str) -> None:
     settings = read_settings(text, {"KAFKA_PASSWORD": "k", "CLICKHOUSE_PASSWORD": "c"}, "README.md")
-    assert settings.kafka.servers()
+    assert settings.kafka.servers() or "[kafka]" not in text
 
 
 def test_views_and_tables_in_the_readme_exist() -> None:

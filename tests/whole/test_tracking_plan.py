@@ -103,3 +103,37 @@ def test_what_the_plan_refused_is_listed_explained_and_taken_after_the_plan_was_
     assert re.search(r"collector +plan +bank +4 +4 ", pipeline.run("rejected", "list").stdout)
     keyed = pipeline.run("rejected", "resubmit", "--reason", "unknown_key", "--key", "bank-key", "--yes")
     assert "1 of 1 rows were taken" in keyed.stdout, keyed.stdout + keyed.stderr
+
+
+def test_a_plan_is_proposed_from_traffic_and_fits(pipeline: Pipeline) -> None:
+    events = [
+        {
+            "event": "open_account",
+            "user_id": f"u{number}",
+            "props": {"branch": ("north", "south")[number % 2], "deposit": number / 2, "note": f"n{number}", "vip": True},
+        }
+        for number in range(100)
+    ]
+    post(pipeline, "/v1/events", events)
+    post(pipeline, "/v1/events", {"event": "once", "user_id": "1"})
+    wait_for(pipeline, "SELECT count() FROM events FINAL WHERE event = 'open_account'", 100)
+    wait_for(pipeline, "SELECT count() FROM events FINAL WHERE event = 'once'", 1)
+    proposed = pipeline.run("plan", "infer")
+    assert proposed.returncode == 0, proposed.stderr
+    assert proposed.stdout.count("[[events]]") == 1, proposed.stdout
+    for line in (
+        'name = "open_account"',
+        '"branch" = { type = "string", required = true, values = ["north", "south"] }',
+        '"deposit" = { type = "number", required = true }',
+        '"note" = { type = "string", required = true }',
+        '"vip" = { type = "boolean", required = true }',
+    ):
+        assert line in proposed.stdout.splitlines(), proposed.stdout
+    old = pipeline.folder / "old.toml"
+    old.write_text(pipeline.config.read_text())
+    with pipeline.config.open("a") as config:
+        config.write(proposed.stdout)
+    checked = pipeline.run("plan", "check", "--against", str(old))
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+    assert 'note     events "open_account" (bank): is new' in checked.stdout
+    assert "nothing that came in" in pipeline.run("plan", "infer").stdout
