@@ -21,6 +21,61 @@ def _series(title: str, note: str, queries: list[Query], unit: str, *families: F
     return lines(title, explain(note, families=families), queries, unit, decimals=decimals, size=(8, 8))
 
 
+def _spool() -> list[Panel]:
+    return [
+        _series(
+            "Waiting in the spool",
+            "`footfall_collector_spool_bytes`, of `footfall_collector_spool_limit_bytes` at most: on disk while Kafka is away.",
+            [
+                promql("sum(footfall_collector_spool_bytes)", "in the spool"),
+                promql("sum(footfall_collector_spool_limit_bytes)", "limit"),
+            ],
+            "bytes",
+        ),
+        _series(
+            "Frames in the spool",
+            "`footfall_collector_spool_frames`, by collector.",
+            [promql("sum by (instance) (footfall_collector_spool_frames)", "{{instance}}")],
+            "short",
+        ),
+        _series(
+            "Age of the spool",
+            "`footfall_collector_spool_age_seconds`: how long the oldest frame has been waiting. Beyond a day, draining it can "
+            "change closed windows.",
+            [promql("max(footfall_collector_spool_age_seconds)", "oldest frame")],
+            "s",
+        ),
+        _series(
+            "Into the spool, out of it",
+            "`footfall_collector_spooled_frames_total`: made safe on disk; `footfall_collector_spool_drained_frames_total`: in "
+            "Kafka since.",
+            [
+                promql(f"sum(rate(footfall_collector_spooled_frames_total{_RATE}))", "in"),
+                promql(f"sum(rate(footfall_collector_spool_drained_frames_total{_RATE}))", "out"),
+            ],
+            "cps",
+            decimals=1,
+        ),
+        _series(
+            "Time of an fsync",
+            "`footfall_collector_spool_fsync_seconds`; many requests share one.",
+            _quantiles("footfall_collector_spool_fsync_seconds"),
+            "s",
+            decimals=3,
+        ),
+        _series(
+            "Refused, damaged",
+            "`footfall_collector_spool_refused_total`: frames without room; `footfall_collector_spool_damaged_total`: pieces that "
+            "were set aside (a tail is a write that a kill cut short).",
+            [
+                promql(f"sum(increase(footfall_collector_spool_refused_total{_RATE}))", "refused"),
+                promql(f"sum by (kind) (increase(footfall_collector_spool_damaged_total{_RATE}))", "{{kind}}"),
+            ],
+            "short",
+        ),
+    ]
+
+
 def dashboard() -> Dashboard:
     """The dashboard."""
     seconds = ((None, GREEN), (10, AMBER), (60, RED))
@@ -57,7 +112,7 @@ def dashboard() -> Dashboard:
         ),
         stat(
             "Kafka takes frames",
-            explain("1 if all collectors reach Kafka (`footfall_collector_kafka_up`); 0: they answer 503."),
+            explain("1 if all collectors reach Kafka (`footfall_collector_kafka_up`); 0: events go to their spools."),
             promql("min(footfall_collector_kafka_up)", instant=True),
             "bool_yes_no",
             0,
@@ -150,7 +205,7 @@ def dashboard() -> Dashboard:
                 [
                     _series(
                         "Events",
-                        "`footfall_collector_events_total`: acknowledged by Kafka; `footfall_worker_events_total`: activity "
+                        "`footfall_collector_events_total`: acknowledged; `footfall_worker_events_total`: activity "
                         "joined by the worker; and those in ClickHouse.",
                         [
                             promql(f"sum(rate(footfall_collector_events_total{_RATE}))", "collector"),
@@ -183,22 +238,23 @@ def dashboard() -> Dashboard:
                 [
                     _series(
                         "Answers",
-                        "`footfall_collector_requests_total` by status: 503 while Kafka is away, 401 for an unknown write key.",
+                        "`footfall_collector_requests_total` by status: 503 while neither Kafka nor the spool takes events, 401 for an "
+                        "unknown write key.",
                         [promql(f"sum by (status) (rate(footfall_collector_requests_total{_RATE}))", "{{status}}")],
                         "reqps",
                         decimals=1,
                     ),
                     _series(
                         "Time to acknowledge",
-                        "`footfall_collector_ack_seconds`: from a request's events being read to Kafka's "
-                        "acknowledgement of all of them.",
+                        "`footfall_collector_ack_seconds`: from a request's events being read to all of them being safe, in "
+                        "Kafka or in the spool.",
                         _quantiles("footfall_collector_ack_seconds"),
                         "s",
                         decimals=3,
                     ),
                     _series(
                         "Waiting for Kafka",
-                        "`footfall_collector_in_flight_bytes`: requests and frames that wait.",
+                        "`footfall_collector_in_flight_bytes`: requests and frames that are not safe yet.",
                         [promql("sum(footfall_collector_in_flight_bytes)", "in flight")],
                         "bytes",
                     ),
@@ -216,12 +272,13 @@ def dashboard() -> Dashboard:
                     ),
                     _series(
                         "Frames failed",
-                        "`footfall_collector_frames_failed_total`: not acknowledged; their senders were told.",
+                        "`footfall_collector_frames_failed_total`: safe nowhere; their senders were told.",
                         [promql(f"sum(increase(footfall_collector_frames_failed_total{_RATE}))", "failed")],
                         "short",
                     ),
                 ],
             ),
+            ("Spool", _spool()),
             (
                 "Worker",
                 [

@@ -87,6 +87,7 @@ class Exposed:
         self.collector.in_flight_bytes.set(900)
         self.collector.kafka_up.set(1)
         self.collector.frames_failed.inc(0)
+        self.collector.spool_fsync_seconds.observe(0.004)
         for number, partition in self._demo.partitions.items():
             partition.counters.events["harbor"] += 3
             partition.counters.rejected["bad_line"] = partition.counters.rejected.get("bad_line", 0) + 1
