@@ -21,6 +21,10 @@ from deploy.kafka.runfile import running_broker
 from ingest.contract.errors import ConfigError, UnavailableError
 from ingest.contract.settings import Settings, read_settings
 
+log = logging.getLogger(__name__)
+
+#: How long a stage that can do without Kafka looks for it at the start.
+_SHORT_WAIT_S = 3.0
 DEFAULT_FILE = "footfall.toml"
 DEMO_FILE = Path(__file__).parent / "demo.toml"
 
@@ -106,9 +110,19 @@ def log_to_stderr(level: str) -> None:
         logging.getLogger(noisy).setLevel(max(logging.WARNING, logging.getLogger().level))
 
 
-def run_stage(name: str, settings: Settings, **more: Any) -> None:
-    """Runs a stage's `run(settings, **more)` after the checks that all stages share: checksums are fast, topics are right."""
+def run_stage(name: str, settings: Settings, without_kafka: bool = False, **more: Any) -> None:
+    """Runs a stage's `run(settings, **more)` after the checks that all stages share: checksums are fast, topics are right.
+
+    without_kafka: the stage can start while no broker answers; it must then look at the topics itself.
+    """
     entry("deploy.kafka.topics:require_crc32c")()
     settings = with_broker(settings)
-    entry("deploy.kafka.topics:check_topics")(settings)
+    check = entry("deploy.kafka.topics:check_topics")
+    if without_kafka:
+        try:
+            check(settings, _SHORT_WAIT_S)
+        except UnavailableError as error:
+            log.warning("starts without Kafka: %s", error)
+    else:
+        check(settings)
     entry(name)(settings, **more)

@@ -136,6 +136,7 @@ class _Parts:
             try:
                 work()
             except BaseException as error:
+                log.error("%s ended: %s: %s", name, type(error).__name__, error)
                 self._failures.append((name, error))
             finally:
                 self._stop.set()

@@ -17,10 +17,13 @@ on {door} of footfall.toml.
 def collector(source: Source) -> None:
     """Takes events from SDKs over HTTP and writes them to Kafka.
 
-    Answers 200 only when Kafka has the events. Run as many as you like behind a load balancer. SIGHUP makes it read write keys,
-    limits, origins and the plan of footfall.toml anew.
+    Answers 200 only when the events are safe: acknowledged by Kafka or, while that is away, fsynced in the collector's spool.
+    Run as many as you like behind a load balancer, each with a spool of its own. SIGHUP makes it read write keys, limits, origins
+    and the plan of footfall.toml anew.
     """
-    run_stage("ingest.collector.main:run", load_settings(source), reread=lambda: load_settings(source))
+    settings = load_settings(source)
+    without_kafka = settings.collector.spool_bytes > 0
+    run_stage("ingest.collector.main:run", settings, without_kafka, reread=lambda: load_settings(source))
 
 
 @click.command(short_help="Run a stream worker.", epilog=EPILOG.format(door="worker.port"))

@@ -65,8 +65,8 @@ def _spool() -> list[Panel]:
         ),
         _series(
             "Refused, damaged",
-            "`footfall_collector_spool_refused_total`: frames without room; `footfall_collector_spool_damaged_total`: pieces that "
-            "were set aside (a tail is a write that a kill cut short).",
+            "`footfall_collector_spool_refused_total`: frames without room; `footfall_collector_spool_damaged_total`: pieces "
+            "that were set aside (a tail is a write that a kill cut short).",
             [
                 promql(f"sum(increase(footfall_collector_spool_refused_total{_RATE}))", "refused"),
                 promql(f"sum by (kind) (increase(footfall_collector_spool_damaged_total{_RATE}))", "{{kind}}"),
@@ -238,8 +238,8 @@ def dashboard() -> Dashboard:
                 [
                     _series(
                         "Answers",
-                        "`footfall_collector_requests_total` by status: 503 while neither Kafka nor the spool takes events, 401 for an "
-                        "unknown write key.",
+                        "`footfall_collector_requests_total` by status: 503 while neither Kafka nor the spool takes events, 401 "
+                        "for an unknown write key.",
                         [promql(f"sum by (status) (rate(footfall_collector_requests_total{_RATE}))", "{{status}}")],
                         "reqps",
                         decimals=1,

@@ -40,6 +40,7 @@ class Drain:
         self._send = send
         self._changed = asyncio.Event()
         self._there = False
+        self._paused = False
         self._task: asyncio.Task[None] | None = None
         #: Of the segment in hand: what Kafka has not acknowledged, in order; what is to be sent of it; bytes on their way.
         self._left: dict[Frame, None] = {}
@@ -76,6 +77,12 @@ class Drain:
             self._to_send = deque(self._left)
             self._on_way = 0
         self._there = yes
+        self._paused = False
+        self._changed.set()
+
+    def pause(self, yes: bool) -> None:
+        """While Kafka stalls nothing more is sent; what is on its way may still be acknowledged."""
+        self._paused = yes
         self._changed.set()
 
     def wake(self) -> None:
@@ -110,7 +117,7 @@ class Drain:
         found = None
         while found is None:
             self._changed.clear()
-            found = await self._spool.oldest() if self._there else None
+            found = await self._spool.oldest() if self._there and not self._paused else None
             if found is None:
                 self._idle.set()
                 await self._changed.wait()
@@ -146,7 +153,7 @@ class Drain:
         return found
 
     def _fill_window(self) -> None:
-        if not self._there:
+        if not self._there or self._paused:
             return
         batch: list[Frame] = []
         while self._to_send:

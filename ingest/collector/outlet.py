@@ -239,6 +239,8 @@ class Outlet:
         if self._why_away and not self._renewing:
             log.info("Kafka takes frames")
             self._why_away = ""
+            if self._drain is not None:
+                self._drain.pause(False)
             self._stats.kafka_up.set(1)
 
     def _away(self, why: str) -> None:
@@ -266,6 +268,8 @@ class Outlet:
             elif waited > STALL_S:
                 if not self._why_away:
                     self._away(f"no acknowledgement for {STALL_S:.0f} s")
+                    if self._drain is not None:
+                        self._drain.pause(True)
                 self._rescue()
 
     def _in_loop(self, callback: Callable[P, None]) -> Callable[P, None]:
