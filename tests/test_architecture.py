@@ -81,9 +81,24 @@ def modules() -> list[Module]:
     return found
 
 
-def imports(module: Module) -> Iterator[Import]:
+def typing_only(module: Module) -> set[ast.AST]:
+    """What stands under `if TYPE_CHECKING`: it is never run."""
+    return {
+        inner
+        for node in ast.walk(module.tree)
+        if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
+        for statement in node.body
+        for inner in ast.walk(statement)
+    }
+
+
+def imports(module: Module, run: bool = False) -> Iterator[Import]:
+    """All imports; with `run`, those that load something when the module is loaded or used."""
     package = module.name.split(".") if module.path.name == "__init__.py" else module.name.split(".")[:-1]
+    never = typing_only(module) if run else set()
     for node in ast.walk(module.tree):
+        if node in never:
+            continue
         if isinstance(node, ast.Import):
             for alias in node.names:
                 yield Import(alias.name, (), node.lineno)
@@ -138,7 +153,7 @@ def test_contracts_are_pure_and_stand_alone() -> None:
 
 
 def impurities(module: Module, shells: frozenset[str]) -> Iterator[str]:
-    for one in imports(module):
+    for one in imports(module, run=True):
         if within(one.module, IMPURE_IMPORTS) and not within(one.module, PURE_IMPORTS):
             yield f"{where(module, one.line)} imports {one.module}"
         for name in targets(one):

@@ -9,41 +9,23 @@ from __future__ import annotations
 import contextlib
 import logging
 import queue
-import socket
 import threading
 import time
 from collections.abc import Callable
 from typing import Any
 
-from kafka import KafkaProducer
-from kafka.errors import (
-    InvalidRecordError,
-    KafkaError,
-    KafkaTimeoutError,
-    MessageSizeTooLargeError,
-    RecordListTooLargeError,
-    UnknownTopicOrPartitionError,
-)
-from kafka.net.compat import KafkaNetClient
+from kafka.errors import KafkaError
 
 from ingest.collector.frames import Frame
-from ingest.contract.errors import ConfigError, FootfallError, LayoutError
-from ingest.contract.settings import Settings, kafka_options
+from ingest.collector.producer import discard, open_producer, unreachable
+from ingest.contract.errors import FootfallError
+from ingest.contract.settings import Settings
 from ingest.contract.topics import topic_names
 
 log = logging.getLogger(__name__)
 
-_CONNECT_S = 2.0
-_BOOTSTRAP_MS = 5_000
 _RETRY_S = 1.0
 _SAY_AGAIN_S = 15.0
-_BATCH_BYTES = 512 * 1024
-_MAX_REQUEST_BYTES = 4_000_000
-_CLOSE_S = 3.0
-_METADATA_MS = 3_000
-
-#: Errors that say of a record (or of the batch that it was in) that Kafka will never take it.
-UNFIT = (InvalidRecordError, MessageSizeTooLargeError, RecordListTooLargeError)
 
 Settled = Callable[[Frame, Exception | None], None]
 _Task = list[Frame] | str | None
@@ -111,10 +93,10 @@ class KafkaThread:
         """A producer, as soon as a broker is there; None when the collector stops before."""
         said = -_SAY_AGAIN_S
         while not self._stopping.is_set():
-            why = self._unreachable()
+            why = unreachable(self._settings.kafka)
             if not why:
                 try:
-                    return self._open()
+                    return open_producer(self._settings, "footfall-collector", self._names.events, self._names.rejected)
                 except KafkaError as error:
                     why = (str(error).splitlines() or [type(error).__name__])[0]
             if time.monotonic() - said > _SAY_AGAIN_S:
@@ -122,73 +104,6 @@ class KafkaThread:
                 log.warning("waits for Kafka at %s: %s", ", ".join(self._settings.kafka.servers()), why)
             self._stopping.wait(_RETRY_S)
         return None
-
-    def _unreachable(self) -> str:
-        """Why no bootstrap server takes a connection; "" when one does. A cheap look before a client is built."""
-        why = ""
-        for server in self._settings.kafka.servers():
-            host, _, port = server.rpartition(":")
-            try:
-                socket.create_connection((host.strip("[]"), int(port)), _CONNECT_S).close()
-            except ValueError as error:
-                raise ConfigError(f'kafka.bootstrap_servers has "{server}": expected host:port') from error
-            except OSError as error:
-                why = f"{server}: {error.strerror or error}"
-            else:
-                return ""
-        return why
-
-    def _open(self) -> Any:
-        """A producer that has seen the topics; raises KafkaError, or LayoutError."""
-        clients: list[Any] = []
-
-        def client(**options: Any) -> Any:
-            clients.append(KafkaNetClient(**options))
-            return clients[-1]
-
-        ack_ms = self._settings.collector.ack_timeout_ms
-        producer = None
-        try:
-            producer = KafkaProducer(
-                **kafka_options(self._settings.kafka),
-                client_id="footfall-collector",
-                kafka_client=client,
-                acks="all",
-                enable_idempotence=True,
-                linger_ms=0,  # the collector gathers by itself
-                batch_size=_BATCH_BYTES,
-                max_request_size=_MAX_REQUEST_BYTES,
-                request_timeout_ms=max(500, ack_ms // 2),
-                delivery_timeout_ms=ack_ms,
-                max_block_ms=_METADATA_MS,
-                reconnect_backoff_max_ms=1000,
-                bootstrap_timeout_ms=_BOOTSTRAP_MS,
-                allow_auto_create_topics=False,
-                metrics_enabled=False,
-            )
-            self._check(producer)
-        except BaseException:
-            if producer is not None:
-                discard(producer)
-            else:
-                for one in clients:  # nobody else knows of it: its sockets and thread would stay
-                    one.close()
-            raise
-        return producer
-
-    def _check(self, producer: Any) -> None:
-        """The topics are there, and the events topic has the partitions that persons are assigned to."""
-        wanted = self._settings.kafka.partitions
-        for name in (self._names.events, self._names.rejected):
-            try:
-                found = len(producer.partitions_for(name))
-            except KafkaTimeoutError as error:
-                raise UnknownTopicOrPartitionError(f"the topic {name} is not there: make it with `footfall topics`") from error
-            if name == self._names.events and found != wanted:
-                raise LayoutError(
-                    f"the topic {name} has {found} partitions, the settings say {wanted}: put kafka.partitions back, or choose a "
-                    "new kafka.topic_prefix and project.layout"
-                )
 
     def _serve(self, producer: Any) -> bool:
         """Sends until the end (False), or until a new producer is asked for (True)."""
@@ -214,14 +129,3 @@ class KafkaThread:
             return
         future.add_callback(lambda _: self._settled(frame, None))
         future.add_errback(lambda error: self._settled(frame, error))
-
-
-def discard(producer: Any) -> None:
-    """Ends a producer whatever state it is in, without waiting for what it holds.
-
-    Its own `close` first waits for all batches and gives up closing when they do not come.
-    """
-    with contextlib.suppress(Exception):
-        producer._sender.force_close()
-        producer._sender.join(_CLOSE_S)
-        producer.close(timeout=0)

@@ -17,7 +17,8 @@ from typing import ParamSpec
 
 from ingest.collector.drain import Drain
 from ingest.collector.frames import Frame, Gatherer, Ticket
-from ingest.collector.kafka_thread import UNFIT, KafkaThread
+from ingest.collector.kafka_thread import KafkaThread
+from ingest.collector.producer import UNFIT
 from ingest.collector.spool import Spool
 from ingest.collector.stats import Stats
 from ingest.contract.errors import FootfallError, UnavailableError

@@ -6,7 +6,10 @@ FootfallError
 ├── UnavailableError     something outside is away (broker, ClickHouse, port): retry
 ├── WriteError           a write failed for good: the process must end rather than pass over it
 ├── FencedError          another worker owns the partition now: the process must end
-└── BadLineError         one line of a frame cannot be read: it is rejected, the rest counts
+├── BadLineError         one line of a frame cannot be read: it is rejected, the rest counts
+├── BadEventError        what an emitter was given is no event, or the collector says so
+├── BufferFullError      an emitter's buffer stays full: UnavailableError, retry
+└── ClosedError          an emitter was used after it was closed, or in a process forked from its own
 """
 
 from __future__ import annotations
@@ -42,3 +45,15 @@ class FencedError(FootfallError):
 
 class BadLineError(FootfallError):
     """One line of a frame cannot be read; the message says why, with the path into the JSON."""
+
+
+class BadEventError(FootfallError):
+    """An event that can never be taken; the message says why, with the path into it."""
+
+
+class BufferFullError(UnavailableError):
+    """There is no room for more events: those before are not delivered yet."""
+
+
+class ClosedError(FootfallError):
+    """This object cannot be used any more, or not in this process."""
