@@ -5,14 +5,21 @@ from __future__ import annotations
 import ast
 import re
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from deploy.cli import COMMANDS, main
 from deploy.entry import DEMO_FILE
+from deploy.kafka.broker import LocalBroker
+from deploy.kafka.topics import create_topics
 from ingest.contract.settings import read_settings
 from sinks.contract.tables import TABLES, VIEWS
+from tests.ingest.conftest import settings_on
+from tests.ingest.running import RunningCollector
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -133,6 +140,23 @@ def test_links_lead_somewhere() -> None:
 def test_write_keys_in_the_readme_are_the_demos() -> None:
     keys = {key for app in read_settings(DEMO_FILE.read_text(), {}).apps for key in app.write_keys}
     assert set(re.findall(r"demo-[a-z]+-key", README)) <= keys
+
+
+@pytest.mark.broker
+def test_the_emitters_example_works(broker: LocalBroker, tmp_path: Path) -> None:
+    (text,) = [block for block in blocks("python") if "Emitter" in block]
+    settings = settings_on(broker.bootstrap, "readme-emitters")
+    settings = msgspec.structs.replace(settings, apps=read_settings(DEMO_FILE.read_text(), {}).apps)
+    create_topics(settings)
+    kafka = f'[kafka]\nbootstrap_servers = "{broker.bootstrap}"\ntopic_prefix = "readme-emitters"\npartitions = 4\n'
+    (tmp_path / "footfall.toml").write_text(kafka + DEMO_FILE.read_text())
+    with RunningCollector(settings) as collector:
+        collector.wait_until_ready()
+        script = text.replace("http://127.0.0.1:8090", f"http://127.0.0.1:{collector.port}")
+        done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, timeout=120)
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.endswith(" is safe\n")
+        assert [(event.app, event.event, event.person) for event in collector.events()] == [("harbor", "pay_bill", "u:42")] * 2
 
 
 def test_ci_runs_the_readmes_command() -> None:
