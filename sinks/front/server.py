@@ -7,6 +7,7 @@ import gzip
 import hmac
 import json
 import re
+import tempfile
 import threading
 import time
 import uuid
@@ -221,14 +222,14 @@ class _Handler(Handler):
 
 
 def _insert(handle: Any, request: Request) -> dict[str, int]:
-    inserter = handle.send_insert(request.sql, request.data_format)
-    try:
-        inserter.append(request.data)
-        done = inserter.finish()
-    except BaseException:
-        inserter.cancel()
-        raise
-    return {"written_rows": done.rows_written, "written_bytes": done.bytes_written, "read_rows": done.rows_written}
+    """Inserts by way of a file: the engine's own stream of inserts says that rows were written when the disk was full."""
+    with tempfile.NamedTemporaryFile() as file:
+        file.write(request.data or b"")
+        file.flush()
+        path = file.name.replace("\\", "\\\\").replace("'", "\\'")
+        done = handle.query(f"{request.sql} FROM INFILE '{path}' FORMAT {request.data_format}")
+    rows = done.rows_read()
+    return {"written_rows": rows, "written_bytes": done.bytes_read(), "read_rows": rows}
 
 
 def _without_format(sql: str) -> str:

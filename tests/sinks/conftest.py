@@ -6,6 +6,7 @@ writing: clickhouse-connect's real HTTP client and a real engine, but the transp
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 import uuid
@@ -39,21 +40,30 @@ def client(store: Store, demo_settings: Settings) -> Iterator[Client]:
     made.close()
 
 
-@pytest.fixture
-def http_settings(demo_settings: Settings) -> Iterator[Settings]:
-    """Settings with clickhouse.url: a real server, or the writable front."""
+@contextlib.contextmanager
+def over_http(settings: Settings) -> Iterator[Settings]:
+    """The same settings with clickhouse.url and a database of its own: a real server's, or the writable front's."""
     url = os.environ.get("CLICKHOUSE_URL", "")
     if url:
         server = ClickHouseSettings(url=url, database=f"t{uuid.uuid4().hex[:12]}")
-        yield msgspec.structs.replace(demo_settings, clickhouse=server)
+        yield msgspec.structs.replace(settings, clickhouse=server)
         return
-    engine_store = open_store(demo_settings)
+    engine_store = open_store(settings)  # the engine is this process's, as a server would be another
     front = writable_front(engine_store)
     server = ClickHouseSettings(url=f"http://127.0.0.1:{front.port}", user="writer", password="w")
-    yield msgspec.structs.replace(demo_settings, clickhouse=server)
-    front.shutdown()
-    front.server_close()
-    engine_store.close()
+    try:
+        yield msgspec.structs.replace(settings, clickhouse=server)
+    finally:
+        front.shutdown()
+        front.server_close()
+        engine_store.close()
+
+
+@pytest.fixture
+def http_settings(demo_settings: Settings) -> Iterator[Settings]:
+    """Settings with clickhouse.url."""
+    with over_http(demo_settings) as served:
+        yield served
 
 
 def writable_front(store: Store, port: int = 0) -> Front:

@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
@@ -19,7 +20,7 @@ from ingest.contract.settings import Settings
 from ingest.contract.topics import topic_names
 from sinks.clickhouse.store import open_store
 from streams.contract.total import Total, Window, encode_total, record_key
-from tests.sinks.conftest import writable_front
+from tests.sinks.conftest import over_http, writable_front
 from tests.sinks.process import NOON, ROOT, SinksProcess, event, number, produce, produce_events, rows, until
 
 pytestmark = [pytest.mark.broker, pytest.mark.clickhouse]
@@ -34,27 +35,37 @@ def quick(settings: Settings) -> Settings:
     return msgspec.structs.replace(settings, sinks=msgspec.structs.replace(settings.sinks, batch_ms=100, batch_events=500))
 
 
+@pytest.fixture(params=["embedded", "http"])
+def either(request: pytest.FixtureRequest, quick: Settings) -> Iterator[Settings]:
+    """The same with the engine embedded in the sinks' process, and over HTTP (tests.sinks.conftest says what is there)."""
+    if request.param == "embedded":
+        yield quick
+    else:
+        with over_http(quick) as served:
+            yield served
+
+
 def stored(settings: Settings) -> tuple[int, int]:
     """(raw rows, distinct events)."""
     ((raw, distinct),) = rows(settings, "SELECT count(), uniqExact(id) FROM events")
     return raw, distinct
 
 
-def test_killed_between_insert_and_commit_no_row_comes_twice_and_none_is_missing(quick: Settings) -> None:
-    produce_events(quick, range(2000))
-    with SinksProcess(quick, failpoint="after_insert:events") as sinks:
+def test_killed_between_insert_and_commit_no_row_comes_twice_and_none_is_missing(either: Settings) -> None:
+    produce_events(either, range(2000))
+    with SinksProcess(either, failpoint="after_insert:events") as sinks:
         assert sinks.wait() == SIGKILLED
-    first = stored(quick)
+    first = stored(either)
     assert 0 < first[0] <= 2000
     assert first[0] == first[1]
-    with SinksProcess(quick, failpoint="after_insert:events") as sinks:  # and again, in the middle
+    with SinksProcess(either, failpoint="after_insert:events") as sinks:  # and again, in the middle
         assert sinks.wait() == SIGKILLED
-    produce_events(quick, range(2000, 2500))
-    with SinksProcess(quick) as sinks:
+    produce_events(either, range(2000, 2500))
+    with SinksProcess(either) as sinks:
         sinks.until_ready()
-        until(lambda: number(quick, "SELECT count() FROM events") >= 2500, sinks)
+        until(lambda: number(either, "SELECT count() FROM events") >= 2500, sinks)
         assert sinks.stop() == 0
-    assert stored(quick) == (2500, 2500)
+    assert stored(either) == (2500, 2500)
 
 
 def test_killed_at_any_moment_again_and_again(quick: Settings) -> None:
@@ -72,28 +83,28 @@ def test_killed_at_any_moment_again_and_again(quick: Settings) -> None:
     assert stored(quick) == (10_000, 10_000)
 
 
-def test_what_an_sdk_sends_twice_is_one_event_with_final(quick: Settings) -> None:
-    topic = topic_names(quick).events
+def test_what_an_sdk_sends_twice_is_one_event_with_final(either: Settings) -> None:
+    topic = topic_names(either).events
     later = event(2, time=NOON + 99)  # sent again with the clock corrected in another way: the stream saw both times
-    produce(quick, topic, [event(1), event(2)])
-    with SinksProcess(quick) as sinks:
-        until(lambda: _count(quick) == 2, sinks)
-        produce(quick, topic, [event(1), later])
-        until(lambda: _count(quick) == 4, sinks)
-        assert number(quick, "SELECT count() FROM events FINAL") == 3
-        assert number(quick, "SELECT uniqExact(id) FROM events") == 2
+    produce(either, topic, [event(1), event(2)])
+    with SinksProcess(either) as sinks:
+        until(lambda: _count(either) == 2, sinks)
+        produce(either, topic, [event(1), later])
+        until(lambda: _count(either) == 4, sinks)
+        assert number(either, "SELECT count() FROM events FINAL") == 3
+        assert number(either, "SELECT uniqExact(id) FROM events") == 2
 
 
-def test_a_row_that_clickhouse_refuses_is_put_aside_and_all_others_land(quick: Settings) -> None:
-    topic = topic_names(quick).events
+def test_a_row_that_clickhouse_refuses_is_put_aside_and_all_others_land(either: Settings) -> None:
+    topic = topic_names(either).events
     refused = event(500).replace(b'"n": 500', b'"n": 1e999')  # good JSON for the stream, no number for ClickHouse
     frame = b"\n".join([event(0), b"not an event", *[event(one) for one in range(1, 100)], refused, event(501)])
-    produce(quick, topic, [frame, event(502)])
-    with SinksProcess(quick) as sinks:
-        until(lambda: _count(quick) == 102, sinks)
-        until(lambda: number(quick, "SELECT count() FROM rejected") == 1, sinks)
+    produce(either, topic, [frame, event(502)])
+    with SinksProcess(either) as sinks:
+        until(lambda: _count(either) == 102, sinks)
+        until(lambda: number(either, "SELECT count() FROM rejected") == 1, sinks)
         ((stage, reason, source, partition, offset, line, payload),) = rows(
-            quick, "SELECT stage, reason, topic, partition, offset, line, payload FROM rejected"
+            either, "SELECT stage, reason, topic, partition, offset, line, payload FROM rejected"
         )
         assert (stage, reason, source, partition, offset, line) == ("sink", "clickhouse_refused", topic, 0, 0, 101)
         assert payload.encode() == refused
@@ -104,18 +115,18 @@ def test_a_row_that_clickhouse_refuses_is_put_aside_and_all_others_land(quick: S
         assert sinks.stop() == 0
 
 
-def test_events_of_two_months_of_receipt_in_one_frame_all_land(quick: Settings) -> None:
+def test_events_of_two_months_of_receipt_in_one_frame_all_land(either: Settings) -> None:
     months = [event(one, received=NOON + one * 10 * 86_400_000) for one in range(12)]
-    produce(quick, topic_names(quick).events, [b"\n".join(months)])
-    with SinksProcess(quick, failpoint="after_insert:events") as sinks:
+    produce(either, topic_names(either).events, [b"\n".join(months)])
+    with SinksProcess(either, failpoint="after_insert:events") as sinks:
         assert sinks.wait() == SIGKILLED
-    with SinksProcess(quick) as sinks:
+    with SinksProcess(either) as sinks:
         sinks.until_ready()
-        assert stored(quick) == (12, 12)
+        assert stored(either) == (12, 12)
         assert sinks.get("/health/live") == (200, "live\n")
 
 
-def test_rejected_lines_are_stored_once_though_a_worker_rejects_them_again(quick: Settings) -> None:
+def test_rejected_lines_are_stored_once_though_a_worker_rejects_them_again(either: Settings) -> None:
     def rejected(at: int, offset: int, stage: str = "worker") -> bytes:
         return msgspec.json.encode(
             Rejected(
@@ -124,11 +135,11 @@ def test_rejected_lines_are_stored_once_though_a_worker_rejects_them_again(quick
         )
 
     request = msgspec.json.encode(Rejected(at=NOON, stage="collector", reason="unknown_key", detail="d"))
-    produce(quick, topic_names(quick).rejected, [rejected(NOON, 5), rejected(NOON + 9, 5), rejected(NOON, 6), request, request])
-    with SinksProcess(quick) as sinks:
-        until(lambda: _count(quick, "rejected FINAL") == 4, sinks)
+    produce(either, topic_names(either).rejected, [rejected(NOON, 5), rejected(NOON + 9, 5), rejected(NOON, 6), request, request])
+    with SinksProcess(either) as sinks:
+        until(lambda: _count(either, "rejected FINAL") == 4, sinks)
         assert sinks.stop() == 0
-    assert number(quick, "SELECT count() FROM rejected FINAL") == 4
+    assert number(either, "SELECT count() FROM rejected FINAL") == 4
 
 
 def total(value: int, partition: int, at: int, *, window: Window = "day", day: str, start: int, facet: str = "") -> Total:
@@ -147,15 +158,15 @@ def total(value: int, partition: int, at: int, *, window: Window = "day", day: s
     )
 
 
-def test_totals_become_gauges_and_views_and_a_restart_shows_nothing_but_the_whole(quick: Settings) -> None:
+def test_totals_become_gauges_and_views_and_a_restart_shows_nothing_but_the_whole(either: Settings) -> None:
     now = int(time.time() * 1000)
     day = time.strftime("%Y-%m-%d", time.gmtime(now / 1000 + 8 * 3600))
     start = (now + 8 * 3_600_000) // 86_400_000 * 86_400_000 - 8 * 3_600_000
-    topic = topic_names(quick).metrics
+    topic = topic_names(either).metrics
     for partition in range(4):
         values = [encode_total(total(value, partition, now, day=day, start=start)) for value in (1, 5, 10 + partition)]
-        produce(quick, topic, values, partition, key=b"day")
-    taken_back = KafkaProducer(bootstrap_servers=quick.kafka.bootstrap_servers, transactional_id=topic, acks="all")
+        produce(either, topic, values, partition, key=b"day")
+    taken_back = KafkaProducer(bootstrap_servers=either.kafka.bootstrap_servers, transactional_id=topic, acks="all")
     taken_back.init_transactions()
     for value, outcome in ((10, taken_back.commit_transaction), (999, taken_back.abort_transaction)):
         taken_back.begin_transaction()
@@ -164,7 +175,7 @@ def test_totals_become_gauges_and_views_and_a_restart_shows_nothing_but_the_whol
     taken_back.close()
     sample = 'footfall_active_users{app="harbor",facet="",window="day"}'
     for _ in range(2):
-        with SinksProcess(quick) as sinks:
+        with SinksProcess(either) as sinks:
             seen = set()
             while sinks.get("/health/ready")[0] != 200:
                 seen.add(sinks.gauges().get(sample) if sinks.get("/metrics")[0] else None)
@@ -172,24 +183,24 @@ def test_totals_become_gauges_and_views_and_a_restart_shows_nothing_but_the_whol
                 time.sleep(0.02)
             assert seen <= {None, 46.0}  # never half of it, and never the 999 that was taken back
             assert sinks.gauges()[sample] == 46
-            until(lambda: rows(quick, "SELECT dau FROM dau WHERE app = 'harbor' AND facet = ''") == [(46,)], sinks)
+            until(lambda: rows(either, "SELECT dau FROM dau WHERE app = 'harbor' AND facet = ''") == [(46,)], sinks)
             assert sinks.gauges()["footfall_exporter_caught_up"] == 1
             until(lambda: sinks.gauges().get(f'footfall_sink_lag_records{{topic="{topic}"}}') == 0, sinks)
             assert sinks.stop() == 0
 
 
-def test_a_database_that_was_emptied_is_filled_again_whatever_was_committed(quick: Settings) -> None:
-    produce_events(quick, range(300))
-    with SinksProcess(quick) as sinks:
-        until(lambda: _count(quick) == 300, sinks)
+def test_a_database_that_was_emptied_is_filled_again_whatever_was_committed(either: Settings) -> None:
+    produce_events(either, range(300))
+    with SinksProcess(either) as sinks:
+        until(lambda: _count(either) == 300, sinks)
         assert sinks.stop() == 0
-    store = open_store(quick)
+    store = open_store(either)
     client = store.client()
     client.command("TRUNCATE TABLE events")
     client.close()
     store.close()
-    with SinksProcess(quick) as sinks:
-        until(lambda: _count(quick) == 300, sinks)
+    with SinksProcess(either) as sinks:
+        until(lambda: _count(either) == 300, sinks)
 
 
 def test_a_topic_that_was_created_anew_is_an_error_and_not_a_silence(quick: Settings) -> None:
