@@ -56,6 +56,7 @@ RUN_BY = {
         "tests/whole/test_tracking_plan.py::test_what_the_plan_refused_is_listed_explained_and_taken_after_the_plan_was_mended"
     ),
     "footfall backfill-baseline": ALERTED,
+    "footfall files": "tests/deploy/test_wheel.py::test_what_is_taken_out_is_what_the_clone_has",
     "prometheus": ALERTED,
     "prometheus-alertmanager": ALERTED,
     "uv pip compile": "tests/test_architecture.py::test_locks_are_what_pyproject_asks_for",
