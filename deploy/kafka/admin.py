@@ -67,11 +67,13 @@ def quiet_client() -> Iterator[Heard]:
     """Keeps kafka-python from logging each refused connection while a broker is waited for; the caller reports the outcome."""
     logger = logging.getLogger("kafka")
     heard = Heard()
-    before = logger.propagate
+    before, level = logger.propagate, logger.level
     logger.addHandler(heard)
     logger.propagate = False
+    logger.setLevel(logging.WARNING)  # whatever the process shows: the reason is wanted
     try:
         yield heard
     finally:
         logger.propagate = before
+        logger.setLevel(level)
         logger.removeHandler(heard)

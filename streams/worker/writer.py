@@ -8,20 +8,24 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import time
 from collections.abc import Iterable
 from typing import Any
 
 from aiokafka import AIOKafkaProducer
-from aiokafka.errors import KafkaError, ProducerFenced
+from aiokafka.errors import KafkaConnectionError, KafkaError, ProducerFenced
 
 from ingest.contract.errors import FencedError, WriteError
 from ingest.contract.topics import TopicNames
 from streams.partition import Taken
 
+log = logging.getLogger(__name__)
+
 _BATCH_BYTES = 512 * 1024
 _MAX_REQUEST_BYTES = 900_000
 _STOP_SECONDS = 5
+_RETRY_SECONDS = 1
 
 
 class CheckpointWriter:
@@ -33,8 +37,15 @@ class CheckpointWriter:
         self._producers: dict[int, AIOKafkaProducer] = {}
 
     async def own(self, partition: int) -> None:
-        """Takes the partition's transactional id; from here on, nobody else writes its records."""
+        """Takes the partition's transactional id; from here on, nobody else writes its records. Waits while Kafka is away."""
         await self.disown(partition)
+        producer = None
+        while producer is None:
+            producer = await self._started(partition)
+        self._producers[partition] = producer
+
+    async def _started(self, partition: int) -> AIOKafkaProducer | None:
+        """A producer that has the partition's transactional id; None, after a pause, when no broker takes a connection."""
         producer = AIOKafkaProducer(
             **self._options,
             transactional_id=f"{self._names.worker_app}-{partition}",
@@ -43,8 +54,14 @@ class CheckpointWriter:
             max_request_size=_MAX_REQUEST_BYTES,
             transaction_timeout_ms=60_000,
         )
-        await producer.start()
-        self._producers[partition] = producer
+        try:
+            await producer.start()
+        except KafkaConnectionError as error:
+            log.warning("partition %d: waits for Kafka to take it over: %s", partition, error)
+            await producer.stop()
+            await asyncio.sleep(_RETRY_SECONDS)
+            return None
+        return producer
 
     async def disown(self, partition: int) -> None:
         """Lets go of a partition that is no longer this worker's."""

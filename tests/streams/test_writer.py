@@ -1,15 +1,22 @@
-"""Whoever takes a partition fences whoever had it, on a real broker."""
+"""Whoever takes a partition fences whoever had it, and waits for a broker that is away; on a real broker."""
 
 from __future__ import annotations
 
+import asyncio
 import subprocess
 import sys
+from pathlib import Path
 
 import msgspec
 import pytest
 
+from deploy.kafka.broker import LocalBroker
 from deploy.kafka.topics import create_topics
 from ingest.contract.settings import Settings
+from ingest.contract.topics import topic_names
+from streams.partition import Taken
+from streams.worker.kafka_options import aiokafka_options
+from streams.worker.writer import CheckpointWriter
 
 
 @pytest.mark.broker
@@ -24,3 +31,30 @@ def test_a_writer_whose_partition_was_taken_over_is_fenced_and_writes_nothing(se
     )
     # the marker of the first transaction lies between the two offsets, and nothing else
     assert told.stdout.decode().split("\n")[:3] == ["0", "partition 0 was taken over by another worker", "2"], told.stderr
+
+
+@pytest.mark.broker
+def test_a_partition_that_is_assigned_while_the_broker_is_away_is_taken_when_it_is_back(
+    demo_settings: Settings, tmp_path: Path
+) -> None:
+    broker = LocalBroker(tmp_path / "broker")
+    kafka = msgspec.structs.replace(demo_settings.kafka, bootstrap_servers=broker.start())
+    settings = msgspec.structs.replace(demo_settings, kafka=kafka)
+    create_topics(settings)
+    broker.stop()
+
+    async def take() -> int | None:
+        writer = CheckpointWriter(topic_names(settings), aiokafka_options(kafka))
+        taking = asyncio.create_task(writer.own(0))
+        await asyncio.sleep(2.5)
+        assert not taking.done()
+        await asyncio.to_thread(broker.start)
+        await asyncio.wait_for(taking, 60)
+        first = await writer.write(0, Taken([(b"u:1", b"new")], [], [], []))
+        await writer.close()
+        return first
+
+    try:
+        assert asyncio.run(take()) == 0
+    finally:
+        broker.stop()

@@ -146,7 +146,7 @@ console_port = {console}
         """Of the collector."""
         return f"http://127.0.0.1:{self.settings.collector.port}{path}"
 
-    def run(self, *arguments: str, wait_s: float = 300.0) -> subprocess.CompletedProcess[str]:
+    def run(self, *arguments: str, wait_s: float = 480.0) -> subprocess.CompletedProcess[str]:
         """A command to its end."""
         return subprocess.run(
             [sys.executable, "-m", "deploy.cli", "--config", str(self.config), *arguments],
@@ -171,7 +171,7 @@ console_port = {console}
 
     def assert_exact(self, truth: Path, least: int) -> str:
         """`footfall verify` compares at least so many numbers, three ways, and finds no difference."""
-        report = self.run("verify", "--truth", str(truth), "--wait", "120")
+        report = self.run("verify", "--truth", str(truth), "--wait", "300")
         logs = "".join(f"\n--- {stage.log.name}\n{stage.said()[-800:]}" for stage in self.stages)
         assert report.returncode == 0, f"{report.stdout}\n{report.stderr}{logs}"
         compared = int(report.stdout.split(" numbers, no difference")[0].rsplit("\n", 1)[-1].replace(",", ""))

@@ -80,7 +80,7 @@ def test_wikipedias_edits_and_a_web_servers_log_give_their_published_numbers(tmp
             stage.wait_ready()
         post(pipeline, "wiki-key", wiki)
         post(pipeline, "web-key", web)
-        verified = pipeline.run("verify", "--wait", "60")
+        verified = pipeline.run("verify", "--wait", "300")
         assert verified.returncode == 0, verified.stdout + verified.stderr
 
         events_by_hour = query(

@@ -54,7 +54,7 @@ def test_forty_days_of_three_apps_over_http_come_to_the_same_numbers_three_ways(
         with urllib.request.urlopen(request, timeout=10) as answer:
             assert answer.status == 200
             assert json.load(answer)["accepted"] == 2
-        pipeline.run("verify", "--wait", "30")
+        pipeline.run("verify", "--wait", "300")
         client = connect(pipeline.settings)
         database = pipeline.settings.clickhouse.database
         try:
