@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from deploy.grafana.explain import explain
 from deploy.grafana.model import AMBER, GREEN, RED, Dashboard, grid, lines, override, promql, series, stat, table, unit
-from deploy.grafana.sql import RECEIVED, REJECTED, app_variable
+from deploy.grafana.sql import DAYS, RECEIVED, REJECTED, ZONE, app_variable
+from deploy.grafana.tracking import tracking_plan
 from sinks.contract import gauges
 
 _APP = "app = ${app:sqlstring}"
@@ -76,6 +77,18 @@ GROUP BY event
 ORDER BY "Events" DESC
 LIMIT 200"""
 
+_VIOLATIONS = f"""SELECT countIf(notEmpty(violations)) / count() AS share
+FROM events WHERE {RECEIVED} AND {_APP} AND type IN ('track', 'page', 'screen') HAVING count() > 0"""
+
+_LATE_BY_VERSION = f"""{ZONE}
+SELECT if(version = '', '(none)', version) AS "Version", sum(events) AS "Events", sum(over_an_hour) / "Events" AS "Over an hour",
+    sum(over_a_day) / "Events" AS "Over a day", sum(over_a_week) / "Events" AS "Over a week"
+FROM event_delay
+WHERE {_APP} AND {DAYS}
+GROUP BY version
+ORDER BY "Events" DESC
+LIMIT 100"""
+
 
 def dashboard() -> Dashboard:
     """The dashboard."""
@@ -106,8 +119,17 @@ def dashboard() -> Dashboard:
                         2,
                         ((None, GREEN), (0.001, AMBER), (0.01, RED)),
                     ),
+                    stat(
+                        "Against the plan",
+                        explain(f"埋点违规率: events kept although they are not as the tracking plan says, of all. {received}"),
+                        table(_VIOLATIONS),
+                        "percentunit",
+                        2,
+                        ((None, GREEN), (0.001, AMBER), (0.05, RED)),
+                    ),
                 ],
             ),
+            tracking_plan(),
             (
                 "Rejected",
                 [
@@ -171,6 +193,15 @@ def dashboard() -> Dashboard:
                         table(_LATE),
                         "short",
                         overrides=[unit("percentunit", "Share")],
+                    ),
+                    grid(
+                        "Late events by version",
+                        explain(
+                            "迟到: the part of a version's events that came so long after they happened. View `event_delay`."
+                        ),
+                        table(_LATE_BY_VERSION),
+                        "short",
+                        overrides=[unit("percentunit", "Over an hour|Over a day|Over a week")],
                     ),
                     lines(
                         "Too late to count, live",

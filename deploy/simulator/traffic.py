@@ -18,6 +18,7 @@ import msgspec
 from deploy.simulator.population import Membership, Persona
 from ingest.contract.event import Event, Merge
 from ingest.contract.plan import App, Plan, applies
+from ingest.contract.tracking import events_of
 
 #: Relative number of visits in each local clock hour: highest from 10 to 11, a second height at 16, lowest at 3.
 HOUR_WEIGHTS = (14, 8, 5, 4, 5, 9, 22, 46, 72, 96, 118, 92, 70, 66, 76, 86, 94, 80, 62, 60, 62, 56, 42, 26)
@@ -33,6 +34,9 @@ _ANOTHER_TASK = 0.34
 _WITH_DURATION = frozenset({"view_accounts", "fill_transfer", "apply_loan"})
 _TYPES = {"view_accounts": "screen", "identify": "identify"}
 _PUSH = 0.04
+#: A tracking point that is broken in one version of the plan's first app, where the plan has a schema that says so: some of its
+#: amounts are texts. Told by the start of the visit, not by a draw: all else is as it would be otherwise.
+_BROKEN_EVENT, _BROKEN_VERSION, _BROKEN_EVERY = "complete_transfer", "9.2.0", 4
 
 #: A task: its weight, and its steps with the chance to go on to each.
 Task = tuple[float, tuple[tuple[str, float], ...]]
@@ -62,6 +66,7 @@ class SimEvent(msgspec.Struct, frozen=True, gc=False):
     channel: str
     duration: int
     props: dict[str, str | int]
+    violations: tuple[str, ...] = ()
 
     @property
     def person(self) -> str:
@@ -86,6 +91,9 @@ class Script:
         self.zone = ZoneInfo(plan.zone_name(app.id))
         self.launch = "app_launch" if "app_launch" in app.launch_events or not app.launch_events else app.launch_events[0]
         self.passive = app.passive_events
+        schema = events_of(plan.events, app.id).get(_BROKEN_EVENT)
+        amount = schema.properties.get("amount") if schema is not None and app is plan.apps[0] else None
+        self.broken = amount is not None and amount.type in ("integer", "number")
         planned = [name for one in plan.activities if applies(one.apps, app.id) for name in one.events]
         planned += [name for one in plan.scenes if applies(one.apps, app.id) for name in one.events]
         planned += [step.event for one in plan.funnels if one.app == app.id for step in one.steps]
@@ -140,6 +148,10 @@ def visit(rng: random.Random, script: Script, person: Persona, start: int) -> li
         props: dict[str, str | int] = dict(person.props)
         if name == "complete_transfer":
             props["amount"] = int(100 * math.exp(rng.gauss(5.5, 1.2)))
+        violations: tuple[str, ...] = ()
+        if script.broken and name == _BROKEN_EVENT and person.version == _BROKEN_VERSION and start % _BROKEN_EVERY == 0:
+            props["amount"] = str(props["amount"])
+            violations = ("type:amount",)
         found.append(
             SimEvent(
                 f"{person.number:x}-{script.app}-{start:x}-{index}",
@@ -154,6 +166,7 @@ def visit(rng: random.Random, script: Script, person: Persona, start: int) -> li
                 channel,
                 step if name in _WITH_DURATION else 0,
                 props,
+                violations,
             )
         )
     return found
@@ -288,6 +301,7 @@ def line(event: SimEvent, received: int) -> bytes:
             ids=ids,
             merge=event.merge,
             lib="footfall-simulator",
+            violations=list(event.violations),
         )
     )
 

@@ -26,6 +26,7 @@ from ingest.collector.stats import Stats as CollectorStats
 from ingest.intake import Intake
 from ingest.protocols import Accepted
 from ingest.reasons import Reason, Refusal
+from ingest.tracking import Label
 from sinks.contract.tracked import tracked_events
 from sinks.prometheus.exposition import Exposition
 from sinks.prometheus.fold import Fold
@@ -79,7 +80,7 @@ class Exposed:
         ms = int(now * 1000)
         accepted = [Accepted(app=app, person="u:1", line=b"{}") for app in ("harbor", "pioneer", "rural")]
         refused = [Refusal(0, Reason.BAD_JSON, "no JSON", b"", "harbor")]
-        self.collector.safe("native", Intake(accepted, [], refused, SEGMENT_OK))
+        self.collector.safe("native", Intake(accepted, [], refused, SEGMENT_OK, [Label("harbor", "pay_bill", "amount", "type")]))
         self.collector.request("/v1/events", 200)
         self.collector.request_bytes.inc(700)
         self.collector.ack_seconds.observe(0.012)
