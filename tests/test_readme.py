@@ -150,7 +150,7 @@ def test_the_emitters_example_works(broker: LocalBroker, tmp_path: Path) -> None
     settings = msgspec.structs.replace(settings, apps=read_settings(DEMO_FILE.read_text(), {}).apps)
     create_topics(settings)
     kafka = f'[kafka]\nbootstrap_servers = "{broker.bootstrap}"\ntopic_prefix = "readme-emitters"\npartitions = 4\n'
-    (tmp_path / "footfall.toml").write_text(kafka + DEMO_FILE.read_text())
+    (tmp_path / "footfall.toml").write_text(DEMO_FILE.read_text() + kafka)
     with RunningCollector(settings) as collector:
         collector.wait_until_ready()
         script = text.replace("http://127.0.0.1:8090", f"http://127.0.0.1:{collector.port}")
