@@ -59,10 +59,12 @@ IDENTITY = """\
   record of their own with what they do while logged in; what they do before login counts for the first. Nobody is counted twice.
 * **Logout** ends nothing by itself: SDKs then make a new anonymous id (`reset`), and with it a new anonymous person begins. An SDK that
   keeps the old id goes on counting for its user.
+* **An unbinding** (`track_id_unbind`) takes nothing apart: what was told stays, and the unbound id goes on counting for the same person.
 * **Two user ids** that are told to be one become the one that sorts first as text; a user id is never merged into an anonymous one.
 * **Qualified activity** (`login = true` on an activity) looks at the event as it was sent: it must have carried the user id. A merge
   does not make what was done before login an activity of a logged-in person.
 
+Which id that is for each SDK: [docs/sdks.md](sdks.md#who-the-person-is).
 Raw events keep the id that they came with; the table `person_merges` says who became whom. Rules: `streams/contract/merge.py`.
 """
 

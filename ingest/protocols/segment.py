@@ -116,8 +116,9 @@ def decode(body: bytes, call: str, receipt: Receipt, visitor: str = "") -> Batch
     context = _outer_context(envelope.context, receipt)
     explicit = call == "import"  # a bulk import of the past: its times are meant
     limit = receipt.limits.batch_events
+    anonymous = _visitor(visitor)
     for index, raw in enumerate(parts[:limit]):
-        line = partial(decode_call, raw, None, app, sent, receipt, context, explicit, _visitor(visitor))
+        line = partial(decode_call, raw, None, app, sent, receipt, context, explicit, anonymous)
         batch.add(index, raw, f"$.batch[{index}]", app, line)
     refuse_overflow(batch, parts, limit, app)
     return batch

@@ -2,20 +2,34 @@
 
 from __future__ import annotations
 
+import re
 import time
+from pathlib import Path
 
 from ingest.contract.event import Event
 from tests.ingest.running import RunningCollector
 
+README = Path(__file__).parents[2] / "README.md"
 BATCH = "批量事件"
 
 
-def arrived(collector: RunningCollector, person: str, count: int, seconds: float = 60.0) -> list[Event]:
-    """The person's events once there are so many different ones; each must have come at last."""
+def told(sdk: str, address: str, key: str) -> str:
+    """How the README says that an SDK is made to send here; with another address and key."""
+    table = README.read_text(encoding="utf-8").partition("| SDK | how it is told |")[2].partition("\n\n")[0]
+    (found,) = re.findall(rf"^\| {re.escape(sdk)} \| `(.*)` \|$", table, re.MULTILINE)
+    assert "http://127.0.0.1:8090" in found
+    assert "demo-harbor-key" in found
+    return str(found).replace("http://127.0.0.1:8090", address).replace("demo-harbor-key", key)
+
+
+def arrived(
+    collector: RunningCollector, person: str, count: int, also: tuple[str, ...] = (), seconds: float = 120.0
+) -> list[Event]:
+    """The person's events once there are so many different ones (of the events named in `also`, if any is)."""
     until = time.monotonic() + seconds
     while True:
         found = [event for event in collector.events() if event.person == person]
-        if len({event.id for event in found}) >= count:
+        if len({event.id for event in found if not also or event.event in also}) >= count:
             return found
         assert time.monotonic() < until, (
             f"{len(found)} events of {person} after {seconds} s: {sorted({one.event for one in found})}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import subprocess
 import sys
 from collections import Counter
@@ -27,6 +28,7 @@ from tests.sinks.process import SinksProcess, number, rows, until
 
 pytestmark = [pytest.mark.broker, pytest.mark.clickhouse, pytest.mark.timeout(300)]
 EXPECTED: dict[str, dict[str, Any]] = json.loads((CAPTURES.parent / "captures_expected.json").read_text())
+SDKS_PAGE = Path(__file__).parents[2] / "docs" / "sdks.md"
 #: The program that replays captures, where this clone lies beside the folder that has it.
 REPLAY = Path(__file__).parents[2].parent / "shared" / "protocols" / "replay.py"
 
@@ -126,20 +128,25 @@ def test_operations_on_users_properties_can_be_asked_for(landed: Settings) -> No
         "profile_set_once",
         "profile_unset",
     ]
-    traits = rows(
-        landed,
-        "SELECT DISTINCT lib, toString(props.`姓名`) FROM events WHERE protocol = 'segment' AND type = 'identify' ORDER BY lib",
-    )
-    assert [name for _, name in traits] == ["张三"] * 3
-    posthog = rows(
-        landed,
-        "SELECT DISTINCT event, JSONExtractKeysAndValuesRaw(toJSONString(props), '$set') FROM events "
-        "WHERE protocol = 'posthog' AND event IN ('$identify', '$set') AND lib = 'posthog-python' ORDER BY event",
-    )
-    assert [(name, [tuple(one) for one in pairs]) for name, pairs in posthog] == [
-        ("$identify", [("姓名", '"张三"')]),
-        ("$set", [("level", "3")]),
-    ]
+    (sql,) = re.findall(r"^```sql\n(.*?)^```$", SDKS_PAGE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    told = rows(landed, sql)
+    found = {
+        (person, operation, name, json.loads(value)) for _, person, _, operation, name, value in told if value[0] not in "[{"
+    }
+    user = "u:user-8801"
+    assert {
+        (user, "set", "姓名", "张三"),
+        (user, "$set", "姓名", "张三"),
+        (user, "$set", "level", 3),
+        (user, "$set_once", "first_channel", "web"),
+    } <= found
+    assert {operation for _, operation, _, _ in found} >= {
+        "profile_set",
+        "profile_set_once",
+        "profile_increment",
+        "profile_unset",
+    }
+    assert {operation for _, _, _, operation, _, value in told if value[0] == "["} == {"profile_append"}
 
 
 @pytest.mark.skipif(not REPLAY.exists(), reason="the program that replays captures is not beside this clone")

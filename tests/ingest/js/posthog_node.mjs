@@ -1,9 +1,9 @@
-// posthog-node: package.json of the installed SDKs, address, project API key, visitor, user.
+// posthog-node: package.json of the installed SDKs, how the README makes the client, visitor, user.
 import { createRequire } from "node:module";
 
-const [, , installed, host, key, visitor, user] = process.argv;
+const [, , installed, made, visitor, user] = process.argv;
 const { PostHog } = createRequire(installed)("posthog-node");
-const client = new PostHog(key, { host, flushAt: 100, flushInterval: 100, fetchRetryDelay: 300 });
+const client = new Function("PostHog", `return ${made}`)(PostHog);
 client.on("error", (error) => {
   console.error(error);
   process.exitCode = 1;

@@ -1,9 +1,9 @@
-// @segment/analytics-node: package.json of the installed SDKs, address, write key, visitor, user.
+// @segment/analytics-node: package.json of the installed SDKs, how the README makes the client, visitor, user.
 import { createRequire } from "node:module";
 
-const [, , installed, host, writeKey, anonymousId, userId] = process.argv;
+const [, , installed, made, anonymousId, userId] = process.argv;
 const { Analytics } = createRequire(installed)("@segment/analytics-node");
-const analytics = new Analytics({ writeKey, host, maxEventsInBatch: 100, flushInterval: 100 });
+const analytics = new Function("Analytics", `return ${made}`)(Analytics);
 analytics.on("error", (error) => {
   console.error(error);
   process.exitCode = 1;
