@@ -20,6 +20,11 @@ DEMO = Path(__file__).parent.parent / "deploy" / "demo.toml"
 PARTITIONS = 4
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The slow ones first: several processes that share the files of tests then end at about the same time."""
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+
+
 @pytest.fixture(scope="session")
 def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalBroker]:
     """A running broker. It is everybody's: use topics of your own (`settings`), and leave it running."""

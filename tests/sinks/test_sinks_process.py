@@ -23,7 +23,7 @@ from streams.contract.total import Total, Window, encode_total, record_key
 from tests.sinks.conftest import over_http, writable_front
 from tests.sinks.process import NOON, ROOT, SinksProcess, event, number, produce, produce_events, rows, until
 
-pytestmark = [pytest.mark.broker, pytest.mark.clickhouse]
+pytestmark = [pytest.mark.broker, pytest.mark.clickhouse, pytest.mark.slow]
 
 SIGKILLED = -9
 
