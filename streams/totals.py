@@ -148,6 +148,8 @@ class Totals:
         if hour >= clock.oldest_hour:
             key = scope, facets, hour
             self._one_hour[key] = self._one_hour.get(key, 0) + 1
+        else:
+            self.closed_changes += 1
 
     def count_hours(self, clock: ScopeClock, scope: int, facets: Facets, anchor: int, was: int, now: int) -> None:
         """Hours seen, as bits before the anchor hour; as `count_days`."""

@@ -3,7 +3,8 @@
     python -m tests.bench.bench_collector [--seconds 4] [--connections 8]
 
 Starts a local broker, a collector, and a server that only reads the body and answers, and posts to both over keep-alive
-connections. CPU is that of the server's process alone; one process uses one core, so 1 / CPU is the limit a core.
+connections. CPU is that of the server's process alone; one process uses one core, so 1 / CPU is the limit a core. Then the same with
+the broker stopped, so that everything goes to the spool, and how fast that drains.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from deploy.kafka.ports import free_port
 from deploy.kafka.topics import create_topics
 from ingest.collector.main import run
 from ingest.contract.settings import Settings, read_settings
+from tests.ingest.running import ask
 
 KEY = "bench-key"
 BATCH = 50
@@ -192,8 +194,6 @@ def measure(process: psutil.Process, port: int, requests: list[bytes], connectio
 
 def wait_for(port: int) -> None:
     """Returns when a port takes connections and the server behind it is ready."""
-    from tests.ingest.running import ask
-
     for _ in range(200):
         try:
             if ask(port, "/health/ready").status == 200:
@@ -204,14 +204,62 @@ def wait_for(port: int) -> None:
     raise SystemExit("the server did not get ready")
 
 
-def bench_settings(bootstrap: str) -> Settings:
-    """A collector's settings on a broker."""
+def bench_settings(bootstrap: str, folder: str) -> Settings:
+    """A collector's settings on a broker, with its spool in a folder."""
     settings = read_settings(f'[[apps]]\nid = "bench"\nwrite_keys = ["{KEY}"]', {})
     return msgspec.structs.replace(
         settings,
+        data_dir=folder,
         kafka=msgspec.structs.replace(settings.kafka, bootstrap_servers=bootstrap, topic_prefix="bench"),
         collector=msgspec.structs.replace(settings.collector, port=free_port(), metrics_port=free_port()),
     )
+
+
+def wait_for_metric(settings: Settings, name: str, value: float) -> None:
+    """Returns when a metric of the collector has a value."""
+    until = time.monotonic() + 120
+    while metric(settings, name) != value:
+        if time.monotonic() > until:
+            raise SystemExit(f"{name} did not become {value}")
+        time.sleep(0.05)
+
+
+def metric(settings: Settings, name: str) -> float:
+    """A metric of the collector."""
+    text = ask(settings.collector.metrics_port, "/metrics").body.decode()
+    return next(float(line.split()[1]) for line in text.splitlines() if line.startswith(f"footfall_collector_{name} "))
+
+
+def measure_spool(broker: LocalBroker, settings: Settings, process: psutil.Process, connections: int, seconds: float) -> None:
+    """The same kinds with the broker stopped, and then the drain."""
+    broker.stop()
+    ask(settings.collector.port, "/v1/events", [native_event(0)], {"Authorization": f"Bearer {KEY}"})  # notices it
+    wait_for_metric(settings, "kafka_up", 0)
+    for name, (make, events) in KINDS.items():
+        requests = [make(number * events) for number in range(400 if events > 1 else 4000)]
+        found = measure(process, settings.collector.port, requests, connections, seconds)
+        show(f"spool: {name}", found, events)
+    size, frames = metric(settings, "spool_bytes"), metric(settings, "spool_frames")
+    fsyncs, took = metric(settings, "spool_fsync_seconds_count"), metric(settings, "spool_fsync_seconds_sum")
+    broker.start()
+    wait_for_metric(settings, "kafka_up", 1)
+    started = time.monotonic()
+    wait_for_metric(settings, "spool_frames", 0)
+    span = time.monotonic() - started
+    print(
+        f"spool: {size / 1e6:,.0f} MB in {frames:,.0f} frames, {fsyncs:,.0f} fsyncs of {took / fsyncs * 1000:.1f} ms on average; ",
+        end="",
+    )
+    print(f"drained in {span:.1f} s")
+
+
+def show(name: str, found: Measured, events: int, limit: Measured | None = None) -> None:
+    """Prints a row."""
+    each = found.cpu_us / events
+    cells = [f"{found.requests * events:,.0f}", f"{each:.1f}", f"{1e6 / each:,.0f}", f"{found.p50_ms:.1f}", f"{found.p99_ms:.1f}"]
+    if limit is not None:
+        cells += [f"{limit.cpu_us / events:.1f}", f"{found.cpu_us / limit.cpu_us:.1f}x"]
+    print(f"{name:36}" + "".join(f"{cell:>16}" for cell in cells), flush=True)
 
 
 def main() -> None:
@@ -223,7 +271,7 @@ def main() -> None:
     spawn = multiprocessing.get_context("spawn")
     with tempfile.TemporaryDirectory() as folder:
         broker = LocalBroker(Path(folder))
-        settings = bench_settings(broker.start())
+        settings = bench_settings(broker.start(), folder)
         create_topics(settings)
         bare_port = free_port()
         children = [spawn.Process(target=run, args=(settings,)), spawn.Process(target=bare_server, args=(bare_port,))]
@@ -234,15 +282,13 @@ def main() -> None:
             wait_for(bare_port)
             collector, bare = (psutil.Process(child.pid) for child in children)
             heads = ("events/s", "CPU us/event", "events/s a core", "p50 ms", "p99 ms", "bare us/event", "ratio")
-            print(" " * 32 + "".join(f"{head:>16}" for head in heads))
+            print(" " * 36 + "".join(f"{head:>16}" for head in heads))
             for name, (make, events) in KINDS.items():
                 requests = [make(number * events) for number in range(400 if events > 1 else 4000)]
                 limit = measure(bare, bare_port, requests, options.connections, options.seconds)
                 found = measure(collector, settings.collector.port, requests, options.connections, options.seconds)
-                each, least = found.cpu_us / events, limit.cpu_us / events
-                rate, core, ratio = f"{found.requests * events:,.0f}", f"{1e6 / each:,.0f}", f"{each / least:.1f}x"
-                cells = (rate, f"{each:.1f}", core, f"{found.p50_ms:.1f}", f"{found.p99_ms:.1f}", f"{least:.1f}", ratio)
-                print(f"{name:32}" + "".join(f"{cell:>16}" for cell in cells), flush=True)
+                show(name, found, events, limit)
+            measure_spool(broker, settings, collector, options.connections, options.seconds)
         finally:
             for child in children:
                 if child.is_alive():
