@@ -13,7 +13,7 @@ from kafka.errors import KafkaError
 
 from deploy.kafka.admin import admin_client, quiet_client
 from deploy.kafka.topics import check_topics
-from deploy.status.report import GroupState, ProcessState, Status, TopicState, groups_of, lag
+from deploy.status.report import GroupState, ProcessState, Status, TopicState, groups_of, lag, spool_words
 from deploy.up.parts import stage_parts
 from ingest.contract.errors import LayoutError, UnavailableError
 from ingest.contract.settings import Settings, kafka_options
@@ -91,7 +91,9 @@ def processes(settings: Settings) -> tuple[ProcessState, ...]:
     found = []
     for part in stage_parts(settings):
         address = part.ready_url.removesuffix("/health/ready")
-        found.append(ProcessState(part.name, address or "worker.port is 0", _state(part.ready_url) if address else "unknown"))
+        state = _state(part.ready_url) if address else "unknown"
+        waiting = _spool(address) if part.name == "collector" and "ready" in state else ""
+        found.append(ProcessState(part.name, address or "worker.port is 0", state, waiting))
     return tuple(found)
 
 
@@ -103,3 +105,11 @@ def _state(url: str) -> str:
         return "not ready"
     except OSError:
         return "not running"
+
+
+def _spool(address: str) -> str:
+    try:
+        with urllib.request.urlopen(f"{address}/metrics", timeout=3) as answer:  # noqa: S310 (our own http address)
+            return spool_words(answer.read().decode())
+    except (OSError, ValueError):
+        return ""

@@ -28,11 +28,12 @@ class GroupState(NamedTuple):
 
 
 class ProcessState(NamedTuple):
-    """A process on this machine: "ready", "not ready", or "not running"."""
+    """A process on this machine: "ready", "not ready", or "not running"; `waiting`: what of its spool waits for Kafka."""
 
     name: str
     address: str
     state: str
+    waiting: str = ""
 
 
 class Status(NamedTuple):
@@ -104,7 +105,7 @@ def text(status: Status, settings: Settings) -> str:
             for one in status.groups
         ],
     )
-    lines += _table(("process", "state", "address"), [(one.name, one.state, one.address) for one in status.processes])
+    lines += process_lines(status.processes)
     lines += [
         "",
         f"last event       {ago(status.now, newest.get(names.events, 0))}",
@@ -113,6 +114,26 @@ def text(status: Status, settings: Settings) -> str:
     if status.fault:
         lines += ["", f"WRONG: {status.fault}"]
     return "\n".join(lines)
+
+
+def process_lines(processes: Sequence[ProcessState]) -> list[str]:
+    """The processes as a table, after an empty line."""
+    return _table(
+        ("process", "state", "address", "spool"), [(one.name, one.state, one.address, one.waiting) for one in processes]
+    )
+
+
+def spool_words(metrics: str) -> str:
+    """What waits in a collector's spool, by its metrics page; "" for a process that has none."""
+    found = {}
+    for line in metrics.splitlines():
+        name, _, value = line.rpartition(" ")
+        if name.startswith("footfall_collector_spool_"):
+            found[name.removeprefix("footfall_collector_spool_")] = value
+    frames, size, limit = (float(found.get(name, 0)) for name in ("frames", "bytes", "limit_bytes"))
+    if not limit:
+        return ""
+    return f"{frames:,.0f} waiting, {size / limit:.1%} full" if frames else "empty"
 
 
 def _table(heading: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:

@@ -3,8 +3,8 @@
     python -m tests.bench.bench_collector [--seconds 4] [--connections 8]
 
 Starts a local broker, a collector, and a server that only reads the body and answers, and posts to both over keep-alive
-connections. CPU is that of the server's process alone; one process uses one core, so 1 / CPU is the limit a core. Then the same with
-the broker stopped, so that everything goes to the spool, and how fast that drains.
+connections. CPU is that of the server's process alone; one process uses one core, so 1 / CPU is the limit a core. Then the same
+with the broker stopped, so that everything goes to the spool, and how fast that drains.
 """
 
 from __future__ import annotations
@@ -246,11 +246,8 @@ def measure_spool(broker: LocalBroker, settings: Settings, process: psutil.Proce
     started = time.monotonic()
     wait_for_metric(settings, "spool_frames", 0)
     span = time.monotonic() - started
-    print(
-        f"spool: {size / 1e6:,.0f} MB in {frames:,.0f} frames, {fsyncs:,.0f} fsyncs of {took / fsyncs * 1000:.1f} ms on average; ",
-        end="",
-    )
-    print(f"drained in {span:.1f} s")
+    print(f"spool: {size / 1e6:,.0f} MB in {frames:,.0f} frames, drained in {span:.1f} s; ", end="")
+    print(f"{fsyncs:,.0f} fsyncs of {took / fsyncs * 1000:.1f} ms on average")
 
 
 def show(name: str, found: Measured, events: int, limit: Measured | None = None) -> None:

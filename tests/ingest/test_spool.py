@@ -15,6 +15,7 @@ import pytest
 
 from deploy.kafka.broker import LocalBroker
 from deploy.kafka.topics import create_topics
+from deploy.status.report import spool_words
 from ingest.contract.errors import ConfigError
 from ingest.contract.settings import Settings
 from ingest.contract.topics import topic_names
@@ -69,6 +70,8 @@ def test_a_collector_that_starts_without_kafka_takes_events_at_once_and_they_arr
         assert collector.metric("footfall_collector_spool_bytes") > 1000
         assert collector.metric("footfall_collector_spool_age_seconds") > 0
         assert collector.metric('footfall_collector_events_total{app="bank",protocol="native"}') == 20
+        page = ask(settings.collector.metrics_port, "/metrics").body.decode()
+        assert spool_words(page) == f"{collector.metric('footfall_collector_spool_frames'):.0f} waiting, 0.0% full"
     # stopped with Kafka still away: all of it is on disk, and the next one has it
     with RunningCollector(settings) as collector:
         held = collector.metric("footfall_collector_spool_frames")
