@@ -144,7 +144,7 @@ def test_when_all_events_are_bad_it_says_400_and_keeps_them() -> None:
     assert [record.payload for record in rejections(intake)] == ['{"event":1}', "{}"]
 
 
-@pytest.mark.parametrize("body", [b"", b"  ", b"hello", b"{", b"\xff\xfe", b'"text"', b"null", gzip.compress(b"x")[:-4]])
+@pytest.mark.parametrize("body", [b"", b"  ", b"hello", b"{", b"\xff\xfe", b'"text"', b"null", gzip.compress(b"x", mtime=0)[:-4]])
 def test_nonsense_is_a_400_with_code_and_message_and_is_kept(body: bytes) -> None:
     intake = post("/v1/events", body)
     assert intake.answer.status == 400

@@ -39,7 +39,7 @@ class Case(NamedTuple):
 
 SEGMENT = '{"batch":[{"type":"track","event":"ok","userId":"1"},{}],"sentAt":"2026-11-22T05:30:14Z"}'
 CALL = '{"type":"track","event":"e","userId":"1","messageId":"{}"%s}'
-BROKEN_GZIP = gzip.compress(b"x" * 100)[:20]
+BROKEN_GZIP = gzip.compress(b"x" * 100, mtime=0)[:20]
 
 CASES = {
     Reason.UNKNOWN_KEY: Case("/v1/batch", SEGMENT, "write key", SEGMENT, key="nobodys-key", app=""),
