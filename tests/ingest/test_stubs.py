@@ -10,6 +10,7 @@ import pytest
 from ingest.routes import ROUTES
 from ingest.stubs import Asked, stub_of
 from tests.ingest.helpers import basic
+from tests.ingest.running import RunningCollector
 
 
 def ask(path: str, query: str = "", **headers: str) -> Any:
@@ -63,3 +64,20 @@ def test_other_paths_are_no_stubs() -> None:
     assert [stub_of(path) for path in (*ROUTES, "/", "/v1/projects//settings", "/array/a/b/config", "/batch")] == [None] * (
         len(ROUTES) + 4
     )
+
+
+@pytest.mark.broker
+@pytest.mark.timeout(120)
+def test_the_collector_answers_them_to_pages_of_any_origin(collector: RunningCollector) -> None:
+    origin = {"Origin": "https://bank.example"}
+    for path in ("/v1/projects/k/settings", "/sourceConfig/?writeKey=k", "/array/k/config", "/flags/?v=2"):
+        answer = collector.ask(path, headers=origin)
+        assert (answer.status, answer.headers["Access-Control-Allow-Origin"]) == (200, "https://bank.example")
+        assert answer.json()
+        preflight = collector.ask(path, headers=origin, method="OPTIONS")
+        assert (preflight.status, preflight.headers["Access-Control-Allow-Origin"]) == (204, "https://bank.example")
+        assert collector.ask(path, method="DELETE").status == 405
+    assert collector.ask("/flags/?v=2", b"\x1f\x8b whatever", origin).status == 200
+    settings = collector.ask("/v1/projects/k/settings", headers=origin).json()
+    assert settings["integrations"]["Segment.io"]["apiHost"] == f"127.0.0.1:{collector.port}/v1"
+    assert collector.ask("/batch", b"{}").status == 404, "without the slash it is not PostHog's, and nothing is redirected"
