@@ -140,3 +140,5 @@ _FIXED: dict[str, Stub] = {
     "/api/surveys/": partial(_posthog_none, "surveys"),
     "/api/early_access_features/": partial(_posthog_none, "earlyAccessFeatures"),
 }
+#: All paths, for the description; {key} stands for a write key.
+PATHS = (*_FIXED, "/v1/projects/{key}/settings", "/array/{key}/config", "/array/{key}/config.js")

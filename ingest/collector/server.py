@@ -12,7 +12,7 @@ from typing import Literal, cast
 from aiohttp import ClientPayloadError, web
 from aiohttp.http_exceptions import HttpProcessingError
 
-from ingest import answers, stubs
+from ingest import answers, openapi, stubs
 from ingest.addresses import bucket_name, client_address
 from ingest.answers import Answer
 from ingest.collector.connections import Connection, Connections, HttpServer
@@ -164,6 +164,8 @@ class Server:
             return "health", Answer(
                 503 if why else 200, "text/plain; charset=utf-8", f"{why or path.rpartition('/')[2]}\n".encode()
             )
+        if method in ("GET", "HEAD") and path == "/openapi.json":
+            return "openapi", Answer(200, answers.JSON, openapi.encoded())
         return "other", answers.error(404, "not_found", f"nothing is here; events go to {', '.join(list(ROUTES)[:2])} or /sa")
 
     async def _take(self, request: web.BaseRequest, path: str, query: str, route: Route, peer: str) -> Answer:
