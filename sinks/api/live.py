@@ -3,29 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from typing import NamedTuple
 
 from ingest.contract.zones import date_of_day
 from sinks.api.shapes import Now, NowRow, Pipeline
 from sinks.contract import gauges as names
 from sinks.prometheus.gauges import Gauge, Scope
-
-
-class Counters(NamedTuple):
-    """What is taken of the process's counters (sinks.stats has the same names)."""
-
-    events: dict[str, int]
-    last_event: dict[str, int]
-    last_total: int
-    lag: dict[str, int]
-    rows_inserted: dict[str, int]
-    inserts_failed: dict[tuple[str, str], int]
-    rows_refused: dict[str, int]
-    lines_skipped: dict[str, int]
-    records_lost: dict[str, int]
-    last_insert: dict[str, int]
-    caught_up: bool
-    waiting: dict[str, str]
+from sinks.snapshot import Snapshot
 
 
 def now_rows(
@@ -73,7 +56,7 @@ def now_rows(
     return Now(at, True, rows)
 
 
-def pipeline(counters: Counters, at: int) -> Pipeline:
+def pipeline(counters: Snapshot, at: int) -> Pipeline:
     """The process's counters at `at` (ms)."""
     return Pipeline(
         at=at,

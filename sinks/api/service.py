@@ -14,14 +14,14 @@ from ingest.contract.settings import Settings
 from ingest.contract.zones import date_of_day
 from sinks.api import places, sql
 from sinks.api.errors import ApiError
-from sinks.api.live import Counters, now_rows, pipeline
+from sinks.api.live import now_rows, pipeline
 from sinks.api.openapi import document
 from sinks.api.parameters import parse
 from sinks.api.readers import Readers
 from sinks.api.routes import EXPORTS, PREFIX, Route, routes
 from sinks.api.shapes import EventCount, EventSample, Live, Now, RecentEvents, RejectedCount, Rejections
 from sinks.prometheus.gauges import Gauge, scopes
-from sinks.stats import Snapshot
+from sinks.snapshot import Snapshot
 
 _JSON = "application/json"
 _FORMATS = {"csv": "CSVWithNames", "parquet": "Parquet"}
@@ -102,7 +102,7 @@ class Service:
             made, data = self._live
             if time.monotonic() - made >= _KEPT_S / 2:
                 at = self._clock()
-                data = msgspec.json.encode(Live(self._now({"facet": ""}, at), pipeline(self._snapshot(), at)))
+                data = msgspec.json.encode(Live(self._now({"facet": ""}, at), pipeline(self._counters(), at)))
                 self._live = (time.monotonic(), data)
             return data
 
@@ -118,7 +118,7 @@ class Service:
             return self._recent(asked, at)
         if name == "rejected":
             return self._rejected(asked["hours"], at)
-        return pipeline(self._snapshot(), at)
+        return pipeline(self._counters(), at)
 
     def _metrics(self, asked: dict[str, Any]) -> Answer:
         query = sql.metrics_query(asked, date_of_day(places.latest_day(self._plan, self._clock())))
@@ -132,10 +132,6 @@ class Service:
         return now_rows(
             self._numbers(asked["facet"]), self._scopes, at, asked.get("app", self._ids), asked["facet"], self._groups
         )
-
-    def _snapshot(self) -> Counters:
-        snapshot = self._counters()
-        return Counters(*(getattr(snapshot, name) for name in Counters._fields))
 
     def _recent(self, asked: dict[str, Any], at: int) -> RecentEvents:
         members = {group.id: group.apps for group in self._plan.groups}

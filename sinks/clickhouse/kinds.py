@@ -82,13 +82,7 @@ class Events:
             )
         missing = [partition for partition in committed if partition not in found]
         if missing:
-            found |= _offsets(
-                query(
-                    "SELECT kafka_partition, max(kafka_offset) FROM events WHERE kafka_topic = {topic:String} "
-                    "AND kafka_partition IN {partitions:Array(Int32)} GROUP BY kafka_partition",
-                    {"topic": self.topic, "partitions": missing},
-                )
-            )
+            found |= _of_topic(query, self.table, self.topic, missing)
         return found
 
 
@@ -136,13 +130,7 @@ class Rejected:
         return RejectedBatch(partition, self.topic)
 
     def held(self, query: Query, committed: Mapping[int, int | None]) -> dict[int, int]:
-        return _offsets(
-            query(
-                "SELECT kafka_partition, max(kafka_offset) FROM rejected WHERE kafka_topic = {topic:String} "
-                "AND kafka_partition IN {partitions:Array(Int32)} GROUP BY kafka_partition",
-                {"topic": self.topic, "partitions": list(committed)},
-            )
-        )
+        return _of_topic(query, self.table, self.topic, list(committed))
 
 
 class Merges:
@@ -187,6 +175,15 @@ def next_offset(held: int | None, committed: int | None, beginning: int, atomic:
     if atomic:
         return held + 1
     return min(held + 1, beginning if committed is None else committed)
+
+
+def _of_topic(query: Query, table: str, topic: str, partitions: list[int]) -> dict[int, int]:
+    """The greatest offset of each partition that the whole table has."""
+    sql = (
+        f"SELECT kafka_partition, max(kafka_offset) FROM {table} WHERE kafka_topic = {{topic:String}} "
+        "AND kafka_partition IN {partitions:Array(Int32)} GROUP BY kafka_partition"
+    )
+    return _offsets(query(sql, {"topic": topic, "partitions": partitions}))
 
 
 def _offsets(rows: Iterable[Sequence[Any]]) -> dict[int, int]:

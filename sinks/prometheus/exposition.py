@@ -13,7 +13,7 @@ from sinks.contract import gauges as names
 from sinks.contract.gauges import Family
 from sinks.contract.verified import Verified
 from sinks.prometheus.gauges import Gauge
-from sinks.stats import Snapshot
+from sinks.snapshot import Snapshot
 
 Samples = Iterable[tuple[tuple[str, ...], float]]
 
