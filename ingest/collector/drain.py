@@ -133,6 +133,7 @@ class Drain:
         self._to_send = deque(frames)
         self._on_way = 0
         self._alone = False
+        self._unfit = []
         while self._left or self._unfit:
             await self._keep_unfit(file)
             self._fill_window()
@@ -167,6 +168,8 @@ class Drain:
 
     async def _keep_unfit(self, file: SegmentFile) -> None:
         while self._unfit:
-            frame = self._unfit.pop()
-            name = f"{file.path.stem}-{id(frame):x}.unfit"
-            await self._spool.keep(name, frame.value, f"for partition {frame.partition} of {frame.topic} is refused by Kafka")
+            frame = self._unfit[0]
+            number = len(self._left) + len(self._unfit)  # falls with each
+            why = f"for partition {frame.partition} of {frame.topic} is refused by Kafka"
+            await self._spool.keep_unfit(file, f"{number}-from-the-end", frame.value, why)
+            self._unfit.pop(0)

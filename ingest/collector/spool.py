@@ -234,11 +234,11 @@ class Spool:
         self._stats.spool_damaged.labels("whole").inc()
         log.error("the spool's %s %s; its %d frames are kept in %s", file.path.name, why, file.entries, where)
 
-    async def keep(self, name: str, data: bytes, why: str) -> None:
-        """Sets a record aside that Kafka will never take."""
-        where = await self._in_thread(partial(self.files.keep, name, data))
+    async def keep_unfit(self, file: SegmentFile, name: str, data: bytes, why: str) -> None:
+        """Sets a record of a segment aside that Kafka will never take."""
+        where = await self._in_thread(partial(self.files.keep, file, f"{name}.unfit", data))
         self._stats.spool_damaged.labels("unfit").inc()
-        log.error("a frame of the spool %s; it is kept in %s", why, where)
+        log.error("a record of the spool %s; it is kept in %s", why, where)
 
     async def drained(self, file: SegmentFile) -> None:
         """Everything in a segment is in Kafka: it is deleted."""

@@ -217,7 +217,7 @@ class SpoolFiles:
 
     def _set_aside(self, file: SegmentFile, damage: Damage, data: bytes) -> None:
         piece = data[damage.start : damage.end]
-        where = self.keep(f"{file.path.stem}-{damage.start:08d}.{damage.kind}", piece)
+        where = self.keep(file, f"{damage.start:08d}.{damage.kind}", piece)
         if damage.kind == "tail":
             log.warning("the spool's %s ends in %d bytes that are no frame, kept in %s", file.path.name, len(piece), where)
         else:
@@ -229,13 +229,13 @@ class SpoolFiles:
                 where,
             )
 
-    def keep(self, name: str, data: bytes) -> Path:
-        """Puts bytes that cannot go to Kafka beside the spool, for somebody to look at; returns where they are.
+    def keep(self, file: SegmentFile, name: str, data: bytes) -> Path:
+        """Puts bytes of a segment that cannot go to Kafka beside the spool, for somebody to look at; returns where they are.
 
         Raises UnavailableError when that cannot be done at the moment.
         """
         folder = self._folder / _DAMAGED
-        path = folder / name
+        path = folder / f"{file.path.stem}-{file.created}-{name}"
         try:
             folder.mkdir(exist_ok=True, mode=0o700)
             fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
@@ -251,7 +251,7 @@ class SpoolFiles:
     def put_aside(self, file: SegmentFile) -> Path:
         """Takes a segment that cannot be used out of the spool, as a whole; returns where it is now."""
         self.segments.remove(file)
-        where = self._folder / _DAMAGED / file.path.name
+        where = self._folder / _DAMAGED / f"{file.path.stem}-{file.created}-whole{_SUFFIX}"
         try:
             where.parent.mkdir(exist_ok=True, mode=0o700)
             file.path.replace(where)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import random
 import signal
+import string
 import threading
 import time
 import uuid
@@ -12,7 +15,9 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from kafka.admin import ConfigResource, ConfigResourceType
 
+from deploy.kafka.admin import admin_client
 from deploy.kafka.broker import LocalBroker
 from deploy.kafka.topics import create_topics
 from deploy.status.report import spool_words
@@ -28,7 +33,7 @@ HEADERS = {"X-Write-Key": "SA_TOKEN"}
 
 @pytest.fixture(scope="module")
 def mortal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalBroker]:
-    """A broker that may be stopped; each test starts it if it is not there."""
+    """A broker that may be stopped; a test leaves it running."""
     broker = LocalBroker(tmp_path_factory.mktemp("mortal"), jvm=("-XX:TieredStopAtLevel=1",))
     broker.start()
     yield broker
@@ -44,6 +49,11 @@ def settings_for(broker: LocalBroker, **changes: object) -> Settings:
     settings = settings_on(broker.bootstrap, f"spool-{uuid.uuid4().hex[:8]}")
     create_topics(settings)
     return with_collector(settings, ack_timeout_ms=3000, **changes)
+
+
+def away(settings: Settings) -> Settings:
+    """The same where no Kafka is."""
+    return msgspec.structs.replace(settings, kafka=msgspec.structs.replace(settings.kafka, bootstrap_servers="127.0.0.1:1"))
 
 
 def ids(settings: Settings) -> set[str]:
@@ -125,7 +135,6 @@ class Load:
 
 
 def test_a_killed_and_a_frozen_broker_cost_no_request(mortal: LocalBroker) -> None:
-    mortal.start()
     settings = settings_for(mortal)
     with RunningCollector(settings) as collector:
         collector.wait_until_ready()
@@ -155,12 +164,10 @@ def test_a_killed_and_a_frozen_broker_cost_no_request(mortal: LocalBroker) -> No
     assert set(load.acked) <= ids(settings)
 
 
-def test_a_full_spool_says_503_and_is_ready_again_when_it_is_empty(mortal: LocalBroker) -> None:
-    mortal.start()
-    settings = settings_for(mortal, spool_bytes=20_000)
-    mortal.stop()
-    with RunningCollector(settings) as collector:
-        event = {"event": "e", "user_id": "1", "props": {"x": "y" * 4000}}
+def test_a_full_spool_says_503_and_is_ready_again_when_it_is_empty(broker: LocalBroker) -> None:
+    settings = settings_for(broker, spool_bytes=20_000)
+    event = {"event": "e", "user_id": "1", "props": {"x": "y" * 4000}}
+    with RunningCollector(away(settings)) as collector:
         statuses = [collector.send(event).status for _ in range(8)]
         accepted = statuses.count(200)
         assert statuses == [200] * accepted + [503] * (8 - accepted)
@@ -169,45 +176,41 @@ def test_a_full_spool_says_503_and_is_ready_again_when_it_is_empty(mortal: Local
         assert (reply.status, b"the spool is full" in reply.body) == (503, True)
         assert collector.metric("footfall_collector_spool_bytes") <= 20_000
         assert collector.metric("footfall_collector_spool_refused_total") == 1, "the others are told before their body is read"
-        mortal.start()
+    with RunningCollector(settings) as collector:
         wait_until_drained(collector)
         assert collector.send(event).status == 200
         assert len(collector.events()) == accepted + 1
 
 
-def test_a_disk_that_is_full_or_broken_says_503(mortal: LocalBroker, monkeypatch: pytest.MonkeyPatch) -> None:
-    mortal.start()
-    settings = settings_for(mortal)
-    mortal.stop()
-    with RunningCollector(settings) as collector:
+def test_a_disk_that_is_full_or_broken_says_503(broker: LocalBroker, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = settings_for(broker)
+    with RunningCollector(away(settings)) as collector:
         assert collector.send({"id": "first", "event": "e", "user_id": "1"}).status == 200
 
         def fail(_: int) -> None:
-            raise OSError(28, "No space left on device")
+            raise OSError(errno.ENOSPC, "No space left on device")
 
         with monkeypatch.context() as patch:
             patch.setattr(os, "fdatasync", fail)
             reply = collector.send({"id": "second", "event": "e", "user_id": "1"})
             assert (reply.status, b"No space left" in reply.body) == (503, True)
-        until = time.monotonic() + 30
-        while collector.ask("/health/ready").status != 200:
+        until = time.monotonic() + 60
+        while not collector.ready():
             assert time.monotonic() < until
             time.sleep(0.1)
         assert collector.send({"id": "third", "event": "e", "user_id": "1"}).status == 200
-        mortal.start()
+    with RunningCollector(settings) as collector:
         wait_until_drained(collector)
     assert ids(settings) >= {"first", "third"}
 
 
-def test_another_partition_count_ends_it_and_what_was_spooled_arrives_once_that_is_mended(mortal: LocalBroker) -> None:
-    mortal.start()
-    right = settings_for(mortal)
+def test_another_partition_count_ends_it_and_what_was_spooled_arrives_once_that_is_mended(broker: LocalBroker) -> None:
+    right = settings_for(broker)
     wrong = msgspec.structs.replace(right, kafka=msgspec.structs.replace(right.kafka, partitions=3))
-    mortal.stop()
-    with RunningCollector(wrong) as collector:
-        sent = {f"w{number}" for number in range(30)}
+    sent = {f"w{number}" for number in range(30)}
+    with RunningCollector(away(wrong)) as collector:
         assert collector.send(*({"id": one, "event": "e", "user_id": one} for one in sorted(sent))).status == 200
-        mortal.start()
+    with RunningCollector(wrong) as collector:
         until = time.monotonic() + 60
         while collector.failure is None:
             assert time.monotonic() < until
@@ -219,11 +222,36 @@ def test_another_partition_count_ends_it_and_what_was_spooled_arrives_once_that_
     assert ids(right) == sent  # events_in looks that each is in its person's partition
 
 
-def test_two_collectors_do_not_share_a_spool(mortal: LocalBroker) -> None:
-    mortal.start()
-    settings = settings_for(mortal)
-    other = with_collector(settings, port=settings.collector.port, spool_dir=str(Path(settings.data_dir) / "other"))
-    with RunningCollector(settings):
-        with pytest.raises(ConfigError, match=r"belongs to another collector .*collector\.spool_dir"), RunningCollector(settings):
-            pass
-        assert other.collector.spool_dir != str(Path(settings.data_dir) / "spool")
+def test_a_record_that_kafka_will_never_take_holds_up_nothing(broker: LocalBroker) -> None:
+    settings = settings_for(broker)
+    topic = topic_names(settings).events
+    with admin_client({"bootstrap_servers": [broker.bootstrap]}, 30.0) as client:
+        client.alter_configs([ConfigResource(ConfigResourceType.TOPIC, topic, {"max.message.bytes": "3000"})])
+    rng = random.Random(7)
+    large = {"event": "e", "user_id": "1", "props": {"x": "".join(rng.choices(string.ascii_letters, k=9000))}}
+    with RunningCollector(away(settings)) as collector:
+        for number in range(6):
+            assert collector.send({"id": f"before{number}", "event": "e", "user_id": f"{number}"}).status == 200
+        assert collector.send({**large, "id": "large"}).status == 200
+        assert collector.send({"id": "after", "event": "e", "user_id": "1"}).status == 200
+    with RunningCollector(settings) as collector:
+        wait_until_drained(collector)
+        assert collector.metric('footfall_collector_spool_damaged_total{kind="unfit"}') >= 1
+        assert collector.send(large).status == 503
+        collector.wait_until_ready()
+        assert collector.send({"id": "well", "event": "e", "user_id": "1"}).status == 200
+    kept = b"".join(path.read_bytes() for path in (Path(settings.data_dir) / "spool" / "damaged").iterdir())
+    assert b'"large"' in kept
+    arrived = ids(settings)
+    assert "well" in arrived
+    assert all(one in arrived or one.encode() in kept for one in ("after", *(f"before{number}" for number in range(6))))
+
+
+def test_two_collectors_do_not_share_a_spool() -> None:
+    settings = away(settings_on("", "shared"))
+    with (
+        RunningCollector(settings),
+        pytest.raises(ConfigError, match=r"belongs to another collector .*collector\.spool_dir"),
+        RunningCollector(settings),
+    ):
+        pass
