@@ -109,6 +109,14 @@ def routes(plan: Plan) -> tuple[Route, ...]:
             shapes.Rejections,
         ),
         Route(
+            PREFIX + "/tracking",
+            "tracking",
+            "How events keep to the plan",
+            "Violations of the tracking plan by app version, and how late events came: of events received in the last hours.",
+            (apps, Param("hours", "integer", "How far back.", least=1, most=720, default=24)),
+            shapes.Tracking,
+        ),
+        Route(
             PREFIX + "/pipeline",
             "pipeline",
             "Health of the pipeline",

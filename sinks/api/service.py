@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 import msgspec
 
 from ingest.contract.settings import Settings
-from ingest.contract.zones import date_of_day
+from ingest.contract.tracking import events_of
+from ingest.contract.zones import HOUR_MS, date_of_day
 from sinks.api import places, sql
 from sinks.api.errors import ApiError
 from sinks.api.live import now_rows, pipeline
@@ -19,7 +20,19 @@ from sinks.api.openapi import document
 from sinks.api.parameters import parse
 from sinks.api.readers import Readers
 from sinks.api.routes import EXPORTS, PREFIX, Route, routes
-from sinks.api.shapes import EventCount, EventSample, Live, Now, RecentEvents, RejectedCount, Rejections
+from sinks.api.shapes import (
+    Delay,
+    EventCount,
+    EventSample,
+    Live,
+    Now,
+    RecentEvents,
+    RejectedCount,
+    Rejections,
+    Tracking,
+    Violation,
+)
+from sinks.api.tracking import delay_query, violations_query
 from sinks.prometheus.gauges import Gauge, scopes
 from sinks.snapshot import Snapshot
 
@@ -118,6 +131,8 @@ class Service:
             return self._recent(asked, at)
         if name == "rejected":
             return self._rejected(asked["hours"], at)
+        if name == "tracking":
+            return self._tracking(asked, at)
         return pipeline(self._counters(), at)
 
     def _metrics(self, asked: dict[str, Any]) -> Answer:
@@ -134,9 +149,7 @@ class Service:
         )
 
     def _recent(self, asked: dict[str, Any], at: int) -> RecentEvents:
-        members = {group.id: group.apps for group in self._plan.groups}
-        ids = {app for one in asked.get("app", self._ids) for app in members.get(one, [one])}
-        top, sample = sql.recent_queries(sorted(ids), at, asked["minutes"], asked["limit"])
+        top, sample = sql.recent_queries(self._apps(asked), at, asked["minutes"], asked["limit"])
         names = self._readers.rows(top)
         return RecentEvents(
             at=at,
@@ -144,6 +157,21 @@ class Service:
             total=int(names[0][4]) if names else 0,
             top=[EventCount(*row[:4]) for row in names],
             sample=[EventSample(*row) for row in self._readers.rows(sample)],
+        )
+
+    def _apps(self, asked: dict[str, Any]) -> list[str]:
+        """The apps that are asked for, those of groups too."""
+        members = {group.id: group.apps for group in self._plan.groups}
+        return sorted({app for one in asked.get("app", self._ids) for app in members.get(one, [one])})
+
+    def _tracking(self, asked: dict[str, Any], at: int) -> Tracking:
+        apps, since = self._apps(asked), at - asked["hours"] * HOUR_MS
+        return Tracking(
+            at=at,
+            hours=asked["hours"],
+            checked=[app for app in apps if events_of(self._plan.events, app)],
+            violations=[Violation(*row) for row in self._readers.rows(violations_query(apps, since))],
+            delays=[Delay(*row) for row in self._readers.rows(delay_query(self._plan, apps, since))],
         )
 
     def _rejected(self, hours: int, at: int) -> Rejections:

@@ -182,6 +182,45 @@ class Rejections(msgspec.Struct, frozen=True):
     rejected: list[RejectedCount]
 
 
+class Violation(msgspec.Struct, frozen=True):
+    """A violation of the tracking plan: count of total events of that name and version; property "" where none is meant."""
+
+    app: str
+    event: str
+    version: str
+    rule: str
+    property: str
+    count: int
+    total: int
+    last: int
+
+
+class Delay(msgspec.Struct, frozen=True):
+    """How long after they happened events came: over an hour; too late for numbers of hours, and of days; median and p95 (ms)."""
+
+    app: str
+    version: str
+    events: int
+    over_an_hour: int
+    too_late_for_hours: int
+    too_late_for_days: int
+    median_ms: int
+    p95_ms: int
+
+
+class Tracking(msgspec.Struct, frozen=True):
+    """Events received in the span: what is not as the plan says, and what came late. At most 500 rows each.
+
+    checked: the apps that have schemas.
+    """
+
+    at: int
+    hours: int
+    checked: list[str]
+    violations: list[Violation]
+    delays: list[Delay]
+
+
 class Pipeline(msgspec.Struct, frozen=True):
     """The sinks' process about itself; counters are since its start, marks are ms UTC (0: none yet).
 

@@ -112,8 +112,8 @@ class Rig:
             self._client.raw_insert("metrics", None, b"\n".join(self._waiting), fmt="JSONEachRow")
             self._waiting.clear()
 
-    def events(self, name: str, count: int, app: str = "harbor", seconds_ago: int = 20) -> None:
-        """Raw events of persons with names that must never be seen, received a while ago."""
+    def events(self, name: str, count: int, app: str = "harbor", seconds_ago: int = 20, violation: str = "") -> None:
+        """Raw events of persons with names that must never be seen, received a while ago; every third with a violation."""
         lines = [
             {
                 "id": f"{name}-{self._offset}-{number}",
@@ -125,6 +125,7 @@ class Rig:
                 "platform": "ios",
                 "version": "9.2.0",
                 "props": {"card": "secret-card"},
+                "violations": [violation] if violation and not number % 3 else [],
             }
             for number in range(count)
         ]
@@ -217,8 +218,9 @@ def fill(rig: Rig, plan: Plan, days: int = 60) -> None:
             for entered, broken in zip((300, 200, 60), breakdowns(plan, funnel), strict=False):
                 rig.put("funnel_users", int(entered * 0.6 ** (step - 1)), funnel.app, facet=f"{funnel.id}:{step}:{broken.id}")
     rig.land()
-    for name, count in (("app_launch", 120), ("login", 80), ("view_accounts", 66), ("complete_transfer", 31), ("pay_bill", 18)):
+    for name, count in (("app_launch", 120), ("login", 80), ("view_accounts", 66), ("pay_bill", 18)):
         rig.events(name, count)
+    rig.events("complete_transfer", 31, violation="type:amount")
     rig.events("app_launch", 40, "pioneer")
     rig.rejected("bad_time", 12)
     rig.rejected("unknown_key", 3, "")

@@ -212,7 +212,10 @@ def test_charts_have_tables_with_the_apis_numbers(page: Chromium, rig: Rig) -> N
     assert cohort[13] == ""
     both = rig.get("/api/v1/metrics?metric=overlap_users&app=harbor&facet=app:rural").json()["rows"][0]["value"]
     assert plain(table(page, "overlap")[0][3].split("(")[0]) == both
-    assert [plain(row[2]) for row in table(page, "quality")] == [12, 3]
+    assert [plain(row[2]) for row in table(page, "quality")] == [12, 3, 11]
+    assert page.value("document.getElementById('violations').textContent") == (
+        "amount: wrong type Harbor Bank · 35.5% of complete_transfer 9.2.011"
+    )
     assert len(table(page, "heat")) == 7
 
 
@@ -222,7 +225,7 @@ def test_a_funnel_is_broken_down_by_a_segment(page: Chromium, rig: Rig) -> None:
         "By Platform",
     ]
     choose(page, "funnel-by", "by")
-    page.wait("document.querySelectorAll('#funnel-table thead th').length === 4")
+    page.wait("document.querySelectorAll('#funnel-table thead th')[1].textContent === 'ios'")
     heads = page.value("[...document.querySelectorAll('#funnel-table thead th')].map((one) => one.textContent)")
     assert heads == ["Step", "ios", "android", "harmony"]
     login = table(page, "funnel")[1]

@@ -11,29 +11,53 @@ export class Quality {
   constructor() {
     this.panel = new Panel("quality", { chart: false });
     this.list = make("ol", { class: "list", id: "quality" });
-    this.panel.body.append(this.list);
+    this.heading = make("h3", { class: "sub", "data-t": "against_plan", hidden: true });
+    this.broken = make("ol", { class: "list", id: "violations" });
+    this.late = make("p", { class: "note", id: "late" });
+    this.panel.body.append(this.list, this.heading, this.broken, this.late);
     this.panel.paint = (data) => this.paint(data);
   }
 
   async load({ nameOf }) {
-    return { ...(await get("rejected", { hours: 24 })), nameOf };
+    const [refusals, tracking] = await Promise.all([get("rejected", { hours: 24 }), get("tracking", { hours: 24 })]);
+    return { ...refusals, ...tracking, nameOf };
   }
 
-  paint({ accepted, rejected, nameOf }) {
+  paint({ accepted, rejected, violations, delays, nameOf }) {
     const refused = rejected.reduce((sum, one) => sum + one.count, 0);
     const total = refused + accepted;
     this.panel.say(refused ? t("quality_note", { n: whole(refused), total: whole(total), share: percent(refused / total, 2) }) : t("all_good"));
-    const most = rejected[0]?.count ?? 1;
-    this.list.replaceChildren(
-      ...rejected.slice(0, 8).map(({ reason, app, stage, count }) => {
-        const bar = make("i");
-        bar.style.width = `${(count / most) * 100}%`;
-        const where = [app && nameOf(app), stage].filter(Boolean).join(" · ");
-        return make("li", {}, make("span", { class: "name" }, t(reason), " ", make("small", {}, where)), make("b", {}, whole(count)), make("span", { class: "track", "aria-hidden": "true" }, bar));
-      }),
-    );
-    this.panel.tabulate([t("reason"), t("app"), t("count")], rejected.map(({ reason, app, count }) => [`${t(reason)} (${reason})`, app ? nameOf(app) : "–", whole(count)]));
+    fill(this.list, rejected, ({ reason, app, stage }) => [t(reason), [app && nameOf(app), stage].filter(Boolean).join(" · ")]);
+    this.heading.hidden = !violations.length;
+    fill(this.broken, violations, ({ event, rule, property, app, version, count, total }) => [
+      `${property || event}: ${t(`rule:${rule}`)}`,
+      `${nameOf(app)} · ${t("of_events", { share: percent(count / total), event, version: version || "–" })}`,
+    ]);
+    const came = delays.reduce((sum, one) => sum + one.events, 0);
+    const late = delays.reduce((sum, one) => sum + one.over_an_hour, 0);
+    say(this.late, came ? t("late", { share: percent(late / came, 2) }) : "");
+    this.panel.tabulate([t("reason"), t("app"), t("count")], [
+      ...rejected.map(({ reason, app, count }) => [`${t(reason)} (${reason})`, app ? nameOf(app) : "–", whole(count)]),
+      ...violations.map(({ event, version, rule, property, app, count }) => [
+        `${event} ${version || "–"}: ${property} ${t(`rule:${rule}`)}`,
+        nameOf(app),
+        whole(count),
+      ]),
+    ]);
   }
+}
+
+/** The first of counted rows as a list with bars; `words(row)` gives its name and what is said of it in small. */
+function fill(list, rows, words) {
+  const most = rows[0]?.count ?? 1;
+  list.replaceChildren(
+    ...rows.slice(0, 8).map((row) => {
+      const bar = make("i");
+      bar.style.width = `${(row.count / most) * 100}%`;
+      const [name, small] = words(row);
+      return make("li", {}, make("span", { class: "name" }, name, " ", make("small", {}, small)), make("b", {}, whole(row.count)), make("span", { class: "track", "aria-hidden": "true" }, bar));
+    }),
+  );
 }
 
 const sum = (counts) => Object.values(counts).reduce((all, one) => all + one, 0);
