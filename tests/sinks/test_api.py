@@ -148,28 +148,6 @@ def test_live_numbers_are_the_exporters(rig: Rig) -> None:
     assert ios["launches"] is None
 
 
-def test_violations_by_version_and_late_events(rig: Rig, engine: tuple[Settings, Store, Client]) -> None:
-    before = rig.get("/api/v1/tracking?hours=720&app=harbor").json()
-    (found,) = before["violations"]
-    assert (found["event"], found["version"], found["rule"], found["property"]) == (
-        "complete_transfer",
-        "9.2.0",
-        "type",
-        "amount",
-    )
-    assert (found["count"], found["total"]) == (11, 31)
-    assert before["checked"] == ["harbor"]
-    received = rig.now - 700 * 3_600_000
-    for hours in (0, 2, 49, 24 * 40):
-        event = {"id": f"late-{hours}", "app": "harbor", "person": "u:1", "event": "e", "version": "late", "received": received}
-        line = msgspec.json.encode(event | {"time": received - hours * 3_600_000})
-        engine[2].raw_insert("events", None, line, fmt="JSONEachRow")
-    delays = rig.get("/api/v1/tracking?app=harbor&hours=719").json()["delays"]
-    (row,) = [one for one in delays if one["version"] == "late"]
-    assert (row["events"], row["over_an_hour"], row["too_late_for_hours"], row["too_late_for_days"]) == (4, 3, 2, 1)
-    assert rig.get("/api/v1/tracking?app=rural").json()["delays"] == []
-
-
 def test_before_the_exporter_has_caught_up_there_are_no_numbers_rather_than_half_ones(rig: Rig) -> None:
     rig.caught_up = False
     try:

@@ -14,6 +14,8 @@ from clickhouse_connect.driver.client import Client
 from ingest.contract.event import Event
 from ingest.contract.settings import Settings
 from ingest.contract.zones import Zone, date_of_day
+from sinks.api.sql import Query
+from sinks.api.tracking import delay_query, violations_query
 from sinks.clickhouse.migrate import migrate
 
 pytestmark = pytest.mark.clickhouse
@@ -102,3 +104,21 @@ def test_delay_by_day_and_version(any_clickhouse: tuple[Client, Settings]) -> No
         "SELECT version, events, over_an_hour, over_a_day, over_a_week, median_seconds FROM event_delay"
     ).result_rows
     assert rows == [("9.1.0", 4, 3, 2, 1, 30 * 3600)]
+
+
+def test_the_apis_queries_are_of_a_span_and_of_apps(any_clickhouse: tuple[Client, Settings]) -> None:
+    client, settings = any_clickhouse
+    migrate(client, settings)
+
+    def rows(query: Query) -> list[tuple[Any, ...]]:
+        return list(client.query(query.sql, parameters=query.parameters).result_rows)
+
+    for number, hours in enumerate((0, 2, 49, 24 * 40)):
+        put(client, time=NOW - hours * HOUR, violations=["unknown_property:a:b"] if number else [])
+    put(client, app="rural", violations=["unknown_event"])
+    put(client, received=NOW - 3 * HOUR, time=NOW - 3 * HOUR, violations=["type:amount"])
+    assert rows(violations_query(["harbor"], NOW - HOUR)) == [("harbor", "pay", "9.1.0", "unknown_property", "a:b", 3, 4, NOW)]
+    assert len(rows(violations_query(["harbor", "rural"], NOW - 4 * HOUR))) == 3
+    (row,) = rows(delay_query(settings, ["harbor"], NOW - HOUR))
+    assert row[:6] == ("harbor", "9.1.0", 4, 3, 2, 1)
+    assert rows(delay_query(settings, ["pioneer"], 0)) == []
