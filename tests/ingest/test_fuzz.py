@@ -20,9 +20,24 @@ NAMES = [
     *("userId", "anonymousId", "properties", "context", "timestamp", "distinct_id", "login_id", "identities", "lib", "_track_id"),
     *("_flush_time", "$is_login_id", "$event_duration", "$os", "library", "os", "app", "name", "version", "previousId", "token"),
     *("track_signup", "original_id", "item_id", "campaign", "device", "id", "payloads", "ekey", "$lib"),
+    *(
+        "api_key",
+        "uuid",
+        "sent_at",
+        "offset",
+        "options",
+        "cookieless_mode",
+        "$set",
+        "$set_once",
+        "$groups",
+        "$group_type",
+        "alias",
+    ),
+    *("$anon_distinct_id", "$device_id", "$user_id", "$is_identified", "$insert_id", "historical_migration", "traits"),
 ]
 TEXTS = [
     *("track", "identify", "page", "track_id_bind", "item_set", "profile_set", "x", "", "WRITEKEY_seg", "$AppEnd"),
+    *("$identify", "$create_alias", "$merge_dangerously", "phc_TOKEN"),
     "2026-11-22T05:38:57.991Z",
 ]
 scalars = (
@@ -40,7 +55,17 @@ documents = st.recursive(
     max_leaves=25,
 )
 paths = st.sampled_from(sorted(ROUTES))
-header_names = st.sampled_from(["Content-Encoding", "Content-Type", "Authorization", "X-Write-Key"])
+header_names = st.sampled_from(
+    [
+        "Content-Encoding",
+        "Content-Type",
+        "Authorization",
+        "X-Write-Key",
+        "AnonymousId",
+        "PostHog-Sdk-Info",
+        "PostHog-Request-Timestamp",
+    ]
+)
 
 
 def check(path: str, intake: Intake) -> None:
@@ -81,6 +106,18 @@ def test_any_bytes(path: str, body: bytes, query: str, headers: dict[str, str]) 
         check(path, post(path, body, query=query, headers=headers, method=method))
         check(path, post(path, b"data=" + body, query="token=SA_TOKEN&data=" + query, method=method))
         check(path, post(path, b'{"batch":[' + body + b'],"writeKey":"WRITEKEY_seg"}', method=method))
+
+
+@settings(max_examples=300)
+@given(
+    st.dictionaries(st.sampled_from(NAMES), documents, max_size=8),
+    st.dictionaries(st.sampled_from(NAMES), documents, max_size=8),
+    st.sampled_from(TEXTS),
+)
+def test_any_event_of_posthog(fields: dict[str, Any], properties: dict[str, Any], name: str) -> None:
+    event = {"event": name, "distinct_id": "d", "uuid": "1"} | fields | {"properties": properties}
+    for path in ("/batch/", "/i/v1/analytics/events"):
+        check(path, post(path, as_json({"api_key": "phc_TOKEN", "batch": [event, fields]})))
 
 
 @given(st.lists(documents, max_size=8), st.integers(0, 3))
