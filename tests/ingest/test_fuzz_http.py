@@ -227,7 +227,7 @@ def test_whatever_the_description_allows_and_more(
     running: Running, data: st.DataObject, operation: tuple[str, str], form: str
 ) -> None:
     path, method = operation
-    nothing = {"content": {"application/json": {"schema": {}}}}
+    nothing: dict[str, Any] = {"content": {"application/json": {"schema": {}}}}
     described = running.document["paths"][path][method].get("requestBody", nothing)
     kind = data.draw(st.sampled_from(sorted(described["content"])))
     schema = described["content"].get("application/json", described["content"][kind])["schema"]
