@@ -259,13 +259,17 @@ def test_a_tracking_point_or_funnel_step_that_broke_is_told_and_what_all_share_i
 def test_alerts_on_the_pipeline_itself() -> None:
     here = Path(__file__).parent / "rules"
     done = subprocess.run(
-        [PROMTOOL or "", "test", "rules", "pipeline.test.yml"], cwd=here, capture_output=True, text=True, check=False
+        [PROMTOOL or "", "test", "rules", "pipeline.test.yml", "tracking.test.yml"],
+        cwd=here,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_every_alert_is_tested_to_fire() -> None:
-    tests = Path(__file__).read_text() + (Path(__file__).parent / "rules" / "pipeline.test.yml").read_text()
+    tests = Path(__file__).read_text() + "".join(one.read_text() for one in (Path(__file__).parent / "rules").glob("*.test.yml"))
     rules = "".join(path.read_text() for path in RULES.glob("*.rules.yml"))
     alerts = set(re.findall(r"- alert: (\w+)", rules))
     assert len(alerts) > 15
