@@ -81,14 +81,21 @@ class Ownership:
 
     async def recovered(self) -> None:
         """The store holds all of the assigned partitions: sums up those that are new."""
+        gc.disable()  # nothing of what a sum takes apart is garbage in a ring
+        try:
+            await self._sum_up()
+        finally:
+            gc.enable()
+        gc.freeze()  # millions of records that are no garbage: the collector need not look at them ever again
+        self.recovered_once = True
+
+    async def _sum_up(self) -> None:
         for number in sorted(self._assigned - set(self._owned)):
             started = time.perf_counter()
             self._owned[number] = Owned(self._make(number))
             seconds = time.perf_counter() - started
             log.info("partition %d: %d persons summed up in %.2f s", number, self._owned[number].partition.persons, seconds)
             await asyncio.sleep(0)  # heartbeats and health between partitions
-        gc.freeze()  # millions of records that are no garbage: the collector need not look at them ever again
-        self.recovered_once = True
 
     async def frame(self, event: Any) -> None:
         """Joins a frame of events; its message is acknowledged by the checkpoint that makes it safe."""

@@ -6,6 +6,7 @@ missing range is read in big batches by a consumer of its own, and Faust's recov
 
 from __future__ import annotations
 
+import gc
 import logging
 import time
 from typing import Any
@@ -57,6 +58,7 @@ class BulkRecovery(Recovery):
             fetch_max_bytes=64 << 20,
         )
         await consumer.start()
+        gc.disable()  # it would look at what has come so far again and again
         try:
             ours = {TopicPartition(tp.topic, tp.partition): tp for tp in missing}
             consumer.assign(list(ours))
@@ -77,6 +79,7 @@ class BulkRecovery(Recovery):
                         offsets[tp] = max(offsets[tp] if offsets[tp] is not None else -1, missing[tp])
                         left.discard(partition)
         finally:
+            gc.enable()
             await consumer.stop()
         log.info("recovered %d changelog records in %.2f s", count, time.perf_counter() - started)
 
