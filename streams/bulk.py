@@ -23,7 +23,7 @@ from streams.contributions import Scopes, contribute, count_chain
 from streams.funnel import NO_CHAIN, best_chains
 from streams.lanes import PIECE_LANES, LaneCounts, pieces, repeated, spaced
 from streams.life import AHEAD, LIFE_METRICS, RETENTION_DAYS, kinds, told_days
-from streams.packed import Columns, PartColumns, Times, events_of, spans_of, unpack_facets, unpack_others, unpack_rows
+from streams.packed import Columns, TimesColumns, events_of, spans_of, unpack_facets, unpack_others, unpack_rows
 from streams.record import ANY, Record
 from streams.totals import Key, Totals
 from streams.windows import WINDOWS, month_masks
@@ -34,28 +34,18 @@ _MERGED = msgspec.msgpack.encode([packed.VERSION, [], [], ""])[:-1]
 
 _columns = msgspec.msgpack.Decoder(Columns)
 _numbers = msgspec.msgpack.Decoder(list[int])
-_times = msgspec.msgpack.Decoder(Times)
-
-
-class _Day:
-    """Parts of a scope with the same newest day: their days, by what they count for."""
-
-    __slots__ = ("firsts", "lives", "others")
-
-    def __init__(self) -> None:
-        self.firsts: dict[bytes, list[int | bytes]] = defaultdict(list)  # facets
-        self.lives: dict[int, list[int | bytes]] = defaultdict(list)  # days from the first to the newest; -1: none
-        self.others: dict[tuple[bytes, int], list[bytes]] = defaultdict(list)  # (sets of facets, bytes of all their days)
+_times = msgspec.msgpack.Decoder(TimesColumns)
 
 
 class _Scope:
-    """What is gathered of a scope."""
+    """What is gathered of a scope. Days are bits before its newest day."""
 
-    __slots__ = ("clock", "day_bytes", "days", "hours", "months", "number", "spans")
+    __slots__ = ("clock", "day_bytes", "firsts", "hours", "is_app", "lives", "months", "number", "others", "spans")
 
-    def __init__(self, number: int, clock: ScopeClock) -> None:
+    def __init__(self, number: int, clock: ScopeClock, is_app: bool) -> None:
         self.number = number
         self.clock = clock
+        self.is_app = is_app
         keep_days = clock.horizon.keep_days
         self.day_bytes = max((keep_days + 7) // 8, 8)
         #: Of each month that is whole: its first day, and the bits of its days before the newest day, in lanes.
@@ -64,7 +54,10 @@ class _Scope:
             for index, (mask, whole) in enumerate(month_masks(clock.day, keep_days))
             if whole
         ]
-        self.days: dict[int, _Day] = defaultdict(_Day)
+        self.firsts: dict[bytes, list[int]] = defaultdict(list)  # facets -> days
+        self.lives: dict[int, list[int]] = defaultdict(list)  # days since the first one -> days
+        #: (sets of facets, how many bytes their days have, newest day) -> their days
+        self.others: dict[tuple[bytes, int, int], list[bytes]] = defaultdict(list)
         self.hours: dict[tuple[int, bytes, bytes, bytes], int] = {}  # (hour, facets, others, hours) -> persons
         self.spans: dict[int, list[int]] = defaultdict(lambda: [0, 0, 0])  # day -> ms of usage, sessions, launches
 
@@ -85,21 +78,23 @@ class _Bulk:
     def __init__(self, totals: Totals, scopes: Scopes) -> None:
         self._totals = totals
         self._scopes = scopes
-        self._by_scope = {number: _Scope(number, clock) for number, clock in scopes.clocks.items()}
-        self._apps = {number: scope for number, scope in self._by_scope.items() if number in scopes.overlap_facets}
+        self._by_scope = {
+            number: _Scope(number, clock, number in scopes.overlap_facets) for number, clock in scopes.clocks.items()
+        }
         #: When the oldest open entry day of a funnel begins.
         self._since = {
             number: place.clock.zone.day_start(place.clock.oldest_funnel_day) for number, place in scopes.funnels.items()
         }
-        #: (app, another) -> the newest day and the days of both, for each person who has both
-        self._pairs: dict[tuple[int, int], list[tuple[int, int | bytes, int, int | bytes]]] = defaultdict(list)
+        #: (app, another) -> the days of both, for each person who has both
+        self._pairs: dict[tuple[int, int], list[tuple[int, int]]] = defaultdict(list)
         self._chains: dict[tuple[int, int, int, tuple[int, int]], int] = {}  # (funnel, day, value, chain) -> persons
 
     def gather(self, records: Iterable[bytes]) -> None:
         """Takes records apart."""
         decode, scopes, since = _columns.decode, self._by_scope, self._since
-        oldest = {
-            number: (one.clock.oldest_day, one.clock.oldest_hour, one.clock.oldest_span_day) for number, one in scopes.items()
+        limits = {
+            number: (one, one.clock.day, one.clock.oldest_day, one.clock.oldest_hour, one.clock.oldest_span_day)
+            for number, one in scopes.items()
         }
         oldest_minute_hour = self._totals.oldest_minute // 60 - 1
         for data in records:
@@ -112,41 +107,45 @@ class _Bulk:
                 _, parts, funnels, _ = decode(data)
             except msgspec.DecodeError as error:
                 raise RecordFormatError(f"a person record cannot be read: {error}") from error
+            apps = []
             for number, day, hour, first, facets, days, others, other_days, hours, times in parts:
-                if number not in scopes:
+                if number not in limits:
                     continue  # it has left the plan
-                scope = scopes[number]
-                oldest_day, oldest_hour, oldest_span_day = oldest[number]
+                scope, newest_day, oldest_day, oldest_hour, oldest_span_day = limits[number]
                 if day >= oldest_day and days:
-                    group = scope.days[day]
-                    group.firsts[facets].append(days)
-                    group.lives[first].append(days)
+                    back = newest_day - day
+                    bits = (days if days.__class__ is int else _number(days)) << back & scope.clock.horizon.day_mask
+                    scope.firsts[facets].append(bits)
+                    scope.lives[back + first if first >= 0 else -1].append(bits)
+                    if scope.is_app:
+                        apps.append((number, bits))
                     if others:
-                        group.others[others, len(other_days)].append(other_days)
+                        scope.others[others, len(other_days), day].append(other_days)
                 hour += day * 24
                 if hour >= oldest_hour and hours:
                     alike = hour, facets, others, hours
                     scope.hours[alike] = scope.hours.get(alike, 0) + 1
                 if day >= oldest_span_day or hour >= oldest_minute_hour:
-                    known = _times.decode(times)
-                    if known.launches or known.spans:
-                        self._spans(scope, day, known)
+                    minutes, spans, launches = _times.decode(times)
+                    if launches or spans:
+                        self._spans(scope, day, spans, launches)
                     if hour >= oldest_minute_hour and facets:
-                        self._minutes(number, hour, facets, others, known.minutes)
-            if len(parts) > 1:
-                self._overlap(parts)
+                        self._minutes(number, hour, facets, others, minutes)
+            if len(apps) > 1:
+                for (one, one_bits), (other, other_bits) in combinations(apps, 2):
+                    self._pairs[one, other].append((one_bits, other_bits))
             for funnel, newest, events in funnels:
                 if newest >= since.get(funnel, newest + 1):
                     self._funnel(funnel, events)
 
-    def _minutes(self, scope: int, hour: int, facets: bytes, others: bytes, minutes: list[int]) -> None:
+    def _minutes(self, scope: int, hour: int, facets: bytes, others: bytes, packed_minutes: msgspec.Raw) -> None:
+        minutes = _numbers.decode(packed_minutes)
         newest = hour * 60 - minutes[0]
         self._totals.count_minute(scope, unpack_facets(facets), 0, newest)
         for other, minute in zip(unpack_others(others), minutes[1:], strict=True):
             self._totals.count_minute(scope, other, 0, newest - minute)
 
-    def _spans(self, scope: _Scope, day: int, times: Times) -> None:
-        rows = times.spans
+    def _spans(self, scope: _Scope, day: int, rows: list[list[int]], launches: list[list[int]]) -> None:
         if len(rows) == 1 or not any(self._go_on(one, other) for one, other in pairwise(rows)):
             for row in rows:
                 of_day = scope.spans[day - row[0]]
@@ -159,18 +158,12 @@ class _Bulk:
                 of_day = scope.spans[one]
                 of_day[0] += numbers.usage_ms
                 of_day[1] += numbers.sessions
-        for row in times.launches:
+        for row in launches:
             scope.spans[day - row[0]][2] += row[1].bit_count() + len(row) - 2
 
     def _go_on(self, row: list[int], later: list[int]) -> bool:
         """Whether the last span of a day goes on in the first of a later one."""
         return row[0] - later[0] == 1 and DAY_MS + later[1] - sum(row[1:]) <= self._totals.gap_ms
-
-    def _overlap(self, parts: list[PartColumns]) -> None:
-        ours = [part for part in parts if part[0] in self._apps]
-        if len(ours) > 1:
-            for one, other in combinations(ours, 2):
-                self._pairs[one[0], other[0]].append((one[1], one[5], other[1], other[5]))
 
     def _funnel(self, funnel: int, events: msgspec.Raw) -> None:
         place = self._scopes.funnels[funnel]
@@ -197,28 +190,27 @@ class _Bulk:
         clock, width = scope.clock, scope.day_bytes
         keep = clock.horizon.keep_days
         by_facet: dict[int, list[bytes]] = defaultdict(list)
-        by_first: dict[int, list[bytes]] = defaultdict(list)
-        for day, group in scope.days.items():
-            back = clock.day - day
-            for facets, found in group.firsts.items():
-                column = _aligned(_column(found, width), width, keep, back)
-                for facet in unpack_facets(facets):
+        for facets, found in scope.firsts.items():
+            column = _column(found, width)
+            for facet in unpack_facets(facets):
+                by_facet[facet].append(column)
+        scope.firsts.clear()
+        for (others, row_bytes, day), rows in scope.others.items():
+            sets = unpack_others(others)
+            columns = _columns_of(b"".join(rows), len(sets), row_bytes // len(sets), width)
+            for facets_of, column in zip(sets, columns, strict=True):
+                column = _aligned(column, width, keep, clock.day - day)
+                for facet in facets_of:
                     by_facet[facet].append(column)
-            for first, found in group.lives.items():
-                since = min(back + first, keep) if first >= 0 else keep
-                by_first[since].append(_aligned(_column(found, width), width, keep, back))
-            for (others, row_bytes), rows in group.others.items():
-                sets = unpack_others(others)
-                columns = _columns_of(b"".join(rows), len(sets), row_bytes // len(sets), width)
-                for facets_of, column in zip(sets, columns, strict=True):
-                    column = _aligned(column, width, keep, back)
-                    for facet in facets_of:
-                        by_facet[facet].append(column)
-        scope.days.clear()
+        scope.others.clear()
         for facet, these in by_facet.items():
             self._count_windows(scope, facet, b"".join(these))
-        for since, these in by_first.items():
-            self._count_lives(scope, since, b"".join(these))
+        by_first: dict[int, list[int]] = defaultdict(list)
+        for since, found in scope.lives.items():
+            by_first[since if 0 <= since < keep else keep] += found
+        scope.lives.clear()
+        for since, found in by_first.items():
+            self._count_lives(scope, since, _column(found, width))
 
     def _count_windows(self, scope: _Scope, facet: int, column: bytes) -> None:
         clock, lane_bits = scope.clock, scope.day_bytes * 8
@@ -292,8 +284,8 @@ class _Bulk:
 
     def _count_overlaps(self) -> None:
         for (one, other), persons in self._pairs.items():
-            one_anchors, one_days, other_anchors, other_days = zip(*persons, strict=True)
-            ones, others = self._active(one, one_anchors, one_days), self._active(other, other_anchors, other_days)
+            one_days, other_days = zip(*persons, strict=True)
+            ones, others = self._active(one, one_days), self._active(other, other_days)
             for month in ones.keys() & others.keys():
                 both = sum((mine & theirs).bit_count() for mine, theirs in zip(ones[month], others[month], strict=True))
                 for scope, beside in ((one, other), (other, one)):
@@ -301,14 +293,12 @@ class _Bulk:
                     self._totals.add(Key("overlap_users", scope, facet, "month", month), both)
         self._pairs.clear()
 
-    def _active(self, app: int, anchors: Iterable[int], days: Iterable[int | bytes]) -> dict[int, list[int]]:
+    def _active(self, app: int, days: Sequence[int]) -> dict[int, list[int]]:
         """For each month that is open (its first day): a bit for each person who was active in it."""
-        scope = self._apps[app]
-        clock, width = scope.clock, scope.day_bytes
-        kept = clock.horizon.day_mask
-        aligned = [_number(bits) << clock.day - day & kept for bits, day in zip(days, anchors, strict=True)]
+        scope = self._by_scope[app]
+        width = scope.day_bytes
         found: dict[int, list[int]] = defaultdict(list)
-        for piece in pieces(_column(aligned, width), width):
+        for piece in pieces(_column(days, width), width):
             for half in spaced(piece, width * 8):
                 for month, mask in scope.months:
                     found[month].append(_not_empty(half & mask, width * 8))
@@ -325,11 +315,9 @@ def _number(days: int | bytes) -> int:
     return days if isinstance(days, int) else int.from_bytes(days, "little")
 
 
-def _column(found: Sequence[int | bytes], width: int) -> bytes:
+def _column(found: Sequence[int], width: int) -> bytes:
     """Sets of days side by side, in lanes of so many bytes."""
-    if width == 8:
-        return struct.pack(f"<{len(found)}Q", *found)
-    return b"".join([one.to_bytes(width, "little") if isinstance(one, int) else one[:width].ljust(width, b"\0") for one in found])
+    return struct.pack(f"<{len(found)}Q", *found) if width == 8 else b"".join([one.to_bytes(width, "little") for one in found])
 
 
 def _columns_of(rows: bytes, lanes: int, was: int, width: int) -> Iterator[bytes]:

@@ -81,8 +81,9 @@ class PackedRecord(msgspec.Struct, array_like=True, gc=False):
     target: str
 
 
-#: PackedPart, PackedFunnel and PackedRecord as a sum over all records takes them, what it seldom needs left as bytes.
+#: PackedPart, Times and PackedRecord as a sum over all records takes them, what it seldom needs left as bytes.
 PartColumns = tuple[int, int, int, int, bytes, int | bytes, bytes, bytes, bytes, msgspec.Raw]
+TimesColumns = tuple[msgspec.Raw, list[list[int]], list[list[int]]]
 Columns = tuple[int, list[PartColumns], list[tuple[int, int, msgspec.Raw]], str]
 
 _encoder = msgspec.msgpack.Encoder()
