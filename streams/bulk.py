@@ -265,15 +265,19 @@ class _Bulk:
         clock = scope.clock
         keep = clock.horizon.keep_hours
         width = (keep + 7) // 8
-        by_facet: dict[int, list[bytes]] = defaultdict(list)
+        by_facets: dict[tuple[int, ...], list[int]] = defaultdict(list)
         for (hour, facets, others, hours), persons in scope.hours.items():
             sets = unpack_facets(facets), *unpack_others(others)
             back = clock.hour - hour
             for facets_of, bits in zip(sets, unpack_rows(hours, len(sets)), strict=True):
-                column = (bits << back & clock.horizon.hour_mask).to_bytes(width, "little") * persons
-                for facet in facets_of:
-                    by_facet[facet].append(column)
+                if bits:
+                    by_facets[facets_of] += [bits << back & clock.horizon.hour_mask] * persons
         scope.hours.clear()
+        by_facet: dict[int, list[bytes]] = defaultdict(list)
+        for facets_of, found in by_facets.items():
+            column = b"".join([bits.to_bytes(width, "little") for bits in found])
+            for facet in facets_of:
+                by_facet[facet].append(column)
         for facet, columns in by_facet.items():
             counts = LaneCounts(width * 8)
             for piece in pieces(b"".join(columns), width):
