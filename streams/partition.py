@@ -38,7 +38,7 @@ from streams.names import Names
 from streams.record import JoinRules, Record
 from streams.resolve import Resolver
 from streams.rules import Rules
-from streams.totals import Totals
+from streams.totals import Totals, TotalsState
 
 #: A receipt may be ahead of the broker's clock by so much; further ahead it would close windows that are open.
 MAX_AHEAD_MS = 600_000
@@ -73,14 +73,31 @@ class Counters:
         self.rejected: dict[str, int] = {}
 
 
+class Summary(NamedTuple):
+    """What summing up a partition's records comes to, with the names that it is told in."""
+
+    names: list[str]
+    totals: TotalsState
+
+
 class Partition:
     """The records and totals of one events partition.
 
     base        person key -> encoded record, as recovered from the changelog; `commit` keeps it up to date
     partitions  how many events partitions there are
+    summary     what its records come to, if that is known already
     """
 
-    def __init__(self, rules: Rules, topic: str, number: int, partitions: int, base: dict[bytes, bytes], cached: int) -> None:
+    def __init__(
+        self,
+        rules: Rules,
+        topic: str,
+        number: int,
+        partitions: int,
+        base: dict[bytes, bytes],
+        cached: int,
+        summary: Summary | None = None,
+    ) -> None:
         self.number = number
         self.counters = Counters()
         self._rules = rules
@@ -98,12 +115,16 @@ class Partition:
         self.clock = decode_clock(base[CLOCK_KEY]) if CLOCK_KEY in base else 0
         self._names = Names()
         self._open_state()
+        if summary is not None:
+            self._names = Names(summary.names)
         clocks = {zone.name: ScopeClock(zone, rules.horizon) for zone in rules.scopes.values()}
         self._zone_clocks = list(clocks.values())
         for clock in self._zone_clocks:
             clock.advance(self.clock)
         self.scopes = self._number_scopes(clocks)
-        self.totals = self.summed_afresh()
+        self.totals = self.summed_afresh() if summary is None else self.empty_totals()
+        if summary is not None:
+            self.totals.restore(summary.totals)
         self.joiner = Joiner(rules, self.scopes, self.totals)
         self.identity = Identity(self._join_rules(), self._names, self.scopes, self.totals)
         # events under a merged id count nowhere here: they are joined into a record that is handed over
@@ -155,6 +176,10 @@ class Partition:
     def summed_afresh(self) -> Totals:
         """Totals made anew from the records as last committed: what the running ones must be equal to."""
         return sum_stored(self.empty_totals(), self.scopes, (data for key, data in self._base.items() if key not in NOT_PERSONS))
+
+    def summary(self) -> Summary:
+        """What its records come to, for a Partition on the same ones elsewhere."""
+        return Summary(self._names.all(), self.totals.state())
 
     @property
     def persons(self) -> int:

@@ -47,6 +47,13 @@ class Key(NamedTuple):
     start: int
 
 
+class TotalsState(NamedTuple):
+    """What totals hold: values, and (scope, facet) -> minute -> persons whose last event is in that minute."""
+
+    values: dict[Key, int]
+    minutes: dict[tuple[int, int], dict[int, int]]
+
+
 class Totals:
     """Values by key, which of them changed since they were last taken, and how many persons were last seen in which minute.
 
@@ -303,6 +310,14 @@ class Totals:
         self._settle()
         changed, self._changed = self._changed, set()
         return changed
+
+    def state(self) -> TotalsState:
+        """All that is counted, to be given to `restore` of others."""
+        return TotalsState(self.values(), self._minutes)
+
+    def restore(self, state: TotalsState) -> None:
+        """Takes over what others counted; for empty totals. Nothing counts as changed by it."""
+        self._values, self._minutes = state
 
     def forget_changes(self) -> None:
         """From here on, nothing counts as changed."""

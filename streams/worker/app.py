@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable
+import gc
+from collections.abc import Awaitable, Callable, Collection
 from typing import Any
 
 import faust
@@ -16,7 +17,7 @@ from faust.sensors.monitor import Monitor
 
 from ingest.contract.settings import Settings
 from ingest.contract.topics import topic_names
-from streams.partition import Partition
+from streams.partition import Partition, Summary
 from streams.rules import Rules
 from streams.worker.consumer import InOrderConsumer
 from streams.worker.door import Door
@@ -26,6 +27,7 @@ from streams.worker.process import end
 from streams.worker.recovery import install
 from streams.worker.stats import Stats
 from streams.worker.store import FAUST_LOG, PersonTable
+from streams.worker.summing import summaries
 from streams.worker.writer import CheckpointWriter
 
 #: Between checkpoints once the worker has been told to stop.
@@ -104,18 +106,27 @@ def make_app(settings: Settings) -> WorkerApp:
         raw = {"key_type": bytes, "value_type": bytes, "key_serializer": "raw", "value_serializer": "raw"}
         return app.topic(name, partitions=kafka.partitions, **raw)
 
-    def make_partition(number: int) -> Partition:
+    async def sum_up(numbers: Collection[int]) -> dict[int, Summary]:
         store = table.data
-        return Partition(
-            rules, names.events, number, kafka.partitions, store.partition(number), cached=settings.worker.cached_records
-        )
+        bases = {number: store.partition(number) for number in numbers}
+        found = await summaries(settings, bases, kafka.partitions)
+        # one that went and came back meanwhile has other records
+        return {number: summary for number, summary in found.items() if store.partition(number) is bases[number]}
+
+    def make_partition(number: int, summary: Summary | None) -> Partition:
+        base = table.data.partition(number)
+        gc.disable()  # nothing of what a sum takes apart is garbage in a ring
+        try:
+            return Partition(rules, names.events, number, kafka.partitions, base, settings.worker.cached_records, summary)
+        finally:
+            gc.enable()
 
     def applied(number: int, last: int) -> None:
         table.data.apply(number, (), last)  # the records are in the map already: the partition shares it
 
     stats = Stats()
     ownership = app.ownership = Ownership(
-        settings.worker, CheckpointWriter(names, app.kafka_options), stats, make_partition, applied
+        settings.worker, CheckpointWriter(names, app.kafka_options), stats, sum_up, make_partition, applied
     )
     stats.watch(lambda: ownership.partitions)
     app.door = Door(settings.worker.host, settings.worker.port, stats.registry, lambda: ownership.ready)

@@ -7,11 +7,11 @@ import contextlib
 import gc
 import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Collection, Iterable
 from typing import Any
 
 from ingest.contract.settings import WorkerSettings
-from streams.partition import Partition
+from streams.partition import Partition, Summary
 from streams.worker.stats import Stats
 from streams.worker.writer import CheckpointWriter
 
@@ -32,7 +32,8 @@ class Owned:
 class Ownership:
     """Partitions come (`change`, then `recovered`), are worked on (`frame`, `checkpoint`), and go (`change`).
 
-    make      builds a Partition on top of what recovery has read
+    sum_up    the totals of partitions, on top of what recovery has read, as far as they could be summed up side by side
+    make      builds a Partition on top of the same; sums up itself if it is given no totals
     applied   tells the store what a checkpoint wrote: (partition, records, last changelog offset)
     """
 
@@ -41,12 +42,14 @@ class Ownership:
         settings: WorkerSettings,
         writer: CheckpointWriter,
         stats: Stats,
-        make: Callable[[int], Partition],
+        sum_up: Callable[[Collection[int]], Awaitable[dict[int, Summary]]],
+        make: Callable[[int, Summary | None], Partition],
         applied: Callable[[int, int], None],
     ) -> None:
         self._settings = settings
         self._writer = writer
         self._stats = stats
+        self._sum_up = sum_up
         self._make = make
         self._applied = applied
         self._owned: dict[int, Owned] = {}
@@ -81,21 +84,21 @@ class Ownership:
 
     async def recovered(self) -> None:
         """The store holds all of the assigned partitions: sums up those that are new."""
-        gc.disable()  # nothing of what a sum takes apart is garbage in a ring
-        try:
-            await self._sum_up()
-        finally:
-            gc.enable()
+        started, persons = time.perf_counter(), 0
+        new = sorted(self._assigned - set(self._owned))
+        summed = await self._sum_up(new)
+        for number in new:
+            if number in self._assigned and number not in self._owned:  # it may have gone meanwhile, and come back
+                self._owned[number] = Owned(self._make(number, summed.get(number)))
+                persons += self._owned[number].partition.persons
+            await asyncio.sleep(0)  # heartbeats and health between partitions
+        if new:
+            seconds = time.perf_counter() - started
+            log.info(
+                "partitions %s: %d persons summed up in %.2f s, %d partitions side by side", new, persons, seconds, len(summed)
+            )
         gc.freeze()  # millions of records that are no garbage: the collector need not look at them ever again
         self.recovered_once = True
-
-    async def _sum_up(self) -> None:
-        for number in sorted(self._assigned - set(self._owned)):
-            started = time.perf_counter()
-            self._owned[number] = Owned(self._make(number))
-            seconds = time.perf_counter() - started
-            log.info("partition %d: %d persons summed up in %.2f s", number, self._owned[number].partition.persons, seconds)
-            await asyncio.sleep(0)  # heartbeats and health between partitions
 
     async def frame(self, event: Any) -> None:
         """Joins a frame of events; its message is acknowledged by the checkpoint that makes it safe."""

@@ -112,10 +112,10 @@ def seconds(what: Callable[[], object]) -> float:
     return time.perf_counter() - started
 
 
-def wait_summed(worker: Worker, partitions: int, limit_s: float) -> float:
-    """Seconds from now until the worker has said that all partitions are summed up."""
+def wait_summed(worker: Worker, limit_s: float) -> float:
+    """Seconds from now until the worker has all partitions recovered."""
     started = time.perf_counter()
-    while len(re.findall(r"persons summed up", worker.said)) < partitions or not worker.ready():
+    while not worker.ready():
         if time.perf_counter() - started > limit_s or worker.process.poll() is not None:
             raise SystemExit(f"the worker has not recovered within {limit_s:.0f} s; it said:\n{worker.said[-2000:]}")
         time.sleep(0.1)
@@ -162,7 +162,7 @@ def recover(settings: Settings, path: Path, port: int, written: Written) -> None
     load = os.getloadavg()[0]
     worker = Worker(path, path.with_suffix(".log"), port)
     try:
-        wall = wait_summed(worker, settings.kafka.partitions, 600)
+        wall = wait_summed(worker, 600)
         memory = psutil.Process(worker.process.pid).memory_info().rss
         read_s = sum(float(one) for one in re.findall(r"recovered \d+ changelog records in (\S+) s", worker.said))
         summed_s = sum(float(one) for one in re.findall(r"persons summed up in (\S+) s", worker.said))
