@@ -15,7 +15,7 @@ import os
 import queue
 from collections.abc import Mapping
 from multiprocessing.connection import Connection
-from multiprocessing.process import BaseProcess
+from multiprocessing.context import SpawnProcess
 
 from ingest.contract.plan import Plan
 from streams.partition import Partition, Summary
@@ -41,7 +41,7 @@ async def summaries(plan: Plan, bases: Mapping[int, Base], partitions: int, few:
         waiting.put(number)
     found: dict[int, Summary] = {}
     spawn = multiprocessing.get_context("spawn")
-    helpers: list[tuple[BaseProcess, Connection]] = []
+    helpers: list[tuple[SpawnProcess, Connection]] = []
     try:
         for _ in range(count):
             ours, theirs = spawn.Pipe()

@@ -163,7 +163,8 @@ def recover(settings: Settings, path: Path, port: int, written: Written) -> None
     worker = Worker(path, path.with_suffix(".log"), port)
     try:
         wall = wait_summed(worker, 600)
-        memory = psutil.Process(worker.process.pid).memory_info().rss
+        process = psutil.Process(worker.process.pid)
+        memory, cpu_s = process.memory_info().rss, sum(process.cpu_times()[:4])  # with the processes that it has summed up in
         read_s = sum(float(one) for one in re.findall(r"recovered \d+ changelog records in (\S+) s", worker.said))
         summed_s = sum(float(one) for one in re.findall(r"persons summed up in (\S+) s", worker.said))
         worker.stop()
@@ -173,6 +174,7 @@ def recover(settings: Settings, path: Path, port: int, written: Written) -> None
     print(
         f"worker: ready {wall:.1f} s after its start; read {read_s:.2f} s ({records / read_s:,.0f} records/s), "
         f"summed {summed_s:.2f} s ({written.persons / summed_s:,.0f} persons/s), both {read_s + summed_s:.2f} s; "
+        f"{cpu_s:.1f} s of CPU, start and all; "
         f"{memory / 1e6:,.0f} MB, {memory / written.persons:,.0f} bytes a person; load {load:.1f}",
         flush=True,
     )

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from ingest.contract.settings import read_settings
-from streams.partition import Partition
+from streams.partition import Partition, Summary
 from streams.rules import Rules
 from streams.worker import summing
 from tests.streams.test_stored_records import PLAN, STORED, read_stored
@@ -19,11 +19,11 @@ def stored() -> dict[bytes, bytes]:
     return read_stored(max(STORED.glob("*.bin")))
 
 
-def opened(base: dict[bytes, bytes], summary: summing.Summary | None = None) -> Partition:
+def opened(base: dict[bytes, bytes], summary: Summary | None = None) -> Partition:
     return Partition(Rules(SETTINGS), "events", 0, 1, base, 10, summary)
 
 
-def summed(bases: dict[int, dict[bytes, bytes]], few: int = 1) -> dict[int, summing.Summary]:
+def summed(bases: dict[int, dict[bytes, bytes]], few: int = 1) -> dict[int, Summary]:
     return asyncio.run(summing.summaries(SETTINGS, bases, 1, few))
 
 
