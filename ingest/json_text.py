@@ -22,6 +22,8 @@ _any = msgspec.json.Decoder(msgspec.Raw)
 _TOKEN = re.compile(rb'"(?:[^"\\]++|\\.)*+(?:"|\\?\Z)|[\[\]{},:]', re.DOTALL)
 _BRACKET = re.compile(rb'"(?:[^"\\]++|\\.)*+(?:"|\\?\Z)|[\[\]{}]', re.DOTALL)
 _MAX_TOKENS = 1_000_000
+#: Bytes of the shortest member of an object after the first: `,"":1`.
+_LEAST_MEMBER = 5
 _WHITESPACE = b" \t\r\n"
 _LINE_BREAKS = bytes.maketrans(b"\r\n", b"  ")
 
@@ -45,7 +47,11 @@ def check_event(raw: bytes, limits: Limits) -> tuple[bytes, str]:
         found, text = orjson.loads(raw), raw.decode()
     except (orjson.JSONDecodeError, UnicodeDecodeError) as error:
         raise RefusedError(Reason.BAD_JSON, str(error)) from error
-    if b"\\" in raw or raw.count(b":") > limits.properties or _has_run(raw, min(limits.name_chars, limits.value_chars)):
+    if (
+        _has_run(raw, limits.shortest_limit)
+        or b"\\" in raw  # it may hide a quote
+        or (len(raw) > limits.properties * _LEAST_MEMBER and raw.count(b":") > limits.properties)
+    ):
         check_sizes(found, limits)
     return raw, text
 
@@ -53,13 +59,14 @@ def check_event(raw: bytes, limits: Limits) -> tuple[bytes, str]:
 def _has_run(raw: bytes, length: int) -> bool:
     """Whether there may be more than that many bytes without a quote between them: a name or a text that is too long.
 
-    A look at blocks of half that length costs a tenth of looking at all names and texts, and most events need no more.
+    It goes from quote to quote in steps as long as may be: a tenth of the cost of looking at all names and texts.
     """
-    block = max(1, length // 2)
-    find = raw.find
-    for start in range(0, len(raw) - block + 1, block):  # noqa: SIM110 (a generator costs twice as much)
-        if find(b'"', start, start + block) < 0:
+    at, last = 0, len(raw) - length
+    while at <= last:
+        found = raw.rfind(b'"', at, at + length)
+        if found < 0:
             return True
+        at = found + 1
     return False
 
 

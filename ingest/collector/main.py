@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import resource
 import signal
 import threading
 from collections.abc import Callable
@@ -17,6 +18,9 @@ from ingest.contract.errors import ConfigError, FootfallError
 from ingest.contract.settings import Settings
 
 log = logging.getLogger(__name__)
+
+#: Open files besides connections: spool, Kafka, log, libraries.
+_OTHER_FILES = 512
 
 
 class Collector:
@@ -68,6 +72,7 @@ def run(settings: Settings, reread: Reread | None = None) -> None:
     Raises ConfigError, UnavailableError (a port is in use) and LayoutError (the events topic has other partitions; what is in
     the spool then waits there for settings that are right). While Kafka is away it runs on, with the spool.
     """
+    allow_files(settings.collector.max_connections + _OTHER_FILES)
     with asyncio.Runner(loop_factory=loop_factory()) as runner:
         runner.run(_run(settings, reread))
 
@@ -91,6 +96,19 @@ async def _run(settings: Settings, reread: Reread | None) -> None:
     if collector.failure.done():
         collector.failure.result()
     log.info("the collector has stopped")
+
+
+def allow_files(count: int) -> None:
+    """Raises the limit of open files as far as it may be: each connection is one. Says so where that is not enough."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY or soft >= count:
+        return
+    most = count if hard == resource.RLIM_INFINITY else min(count, hard)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+    if most < count:
+        log.warning(
+            "at most %d files may be open here: set collector.max_connections below, or raise the limit (ulimit -n)", most
+        )
 
 
 def _adopt(collector: Collector, reread: Reread) -> None:

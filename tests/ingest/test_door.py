@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import resource
 import signal
 import socket
 import subprocess
@@ -18,6 +19,7 @@ import pytest
 
 from deploy.kafka.broker import LocalBroker
 from deploy.kafka.topics import create_topics
+from ingest.collector.main import allow_files
 from tests.ingest.conftest import APPS, settings_on
 from tests.ingest.running import RunningCollector, ask
 
@@ -214,6 +216,18 @@ def test_heads_beyond_the_limits_or_of_two_minds_end_the_connection(door: Runnin
     assert answer.startswith((b"HTTP/1.1 400 ", b"HTTP/1.0 400 "))
     assert answer.count(b"HTTP/1.") == 1, "what came behind it was read as a request"
     assert {"code", "message"} <= json.loads(answer.partition(b"\r\n\r\n")[2]).keys()
+
+
+def test_as_many_files_may_be_open_as_connections_need() -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (300, hard))
+        allow_files(400)
+        assert resource.getrlimit(resource.RLIMIT_NOFILE) == (400, hard)
+        allow_files(350)
+        assert resource.getrlimit(resource.RLIMIT_NOFILE) == (400, hard)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 def test_sighup_makes_new_keys_and_limits_hold_without_a_lost_request(broker: LocalBroker, tmp_path: Path) -> None:
