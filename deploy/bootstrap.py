@@ -46,6 +46,8 @@ TEST_NEEDS: tuple[Need, ...] = (
 SDKS_LOCKED = ROOT / "tests" / "ingest" / "js"
 SDKS = ROOT / "var" / "js"
 SDKS_TIMEOUT_S = 300
+#: Environment of the tests: why there are none, so that it is not tried again.
+NO_SDKS = "FOOTFALL_NO_SDKS"
 
 
 #: The whole suite: a process for each core, up to four; a file's tests stay together, for they share what is dear to start.
@@ -296,14 +298,15 @@ def provide_sdks() -> list[str]:
     SDKS.mkdir(parents=True, exist_ok=True)
     for name in ("package.json", "package-lock.json"):
         shutil.copyfile(SDKS_LOCKED / name, SDKS / name)
-    command = [npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund"]
+    command = [npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--fetch-retries=1", "--fetch-timeout=60000"]
     try:
         done = subprocess.run(command, cwd=SDKS, capture_output=True, text=True, timeout=SDKS_TIMEOUT_S, check=False)
         why = last_line(done.stderr) if done.returncode else ""
     except (OSError, subprocess.TimeoutExpired) as error:
         why = type(error).__name__
     if why:
-        return [f"the JavaScript SDKs cannot be installed, their tests are skipped: {why}"]
+        os.environ[NO_SDKS] = f"the JavaScript SDKs cannot be installed: {why}"
+        return [f"{os.environ[NO_SDKS]}; their tests are skipped"]
     stamp.write_text(wanted)
     return []
 

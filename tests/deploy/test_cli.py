@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import tomllib
@@ -272,6 +273,22 @@ def test_bootstrap_says_which_programs_it_may_not_install(monkeypatch: pytest.Mo
     assert lines == [
         "footfall-no-such-program is not installed: the tests that need it are skipped (Debian: sudo apt-get install nothing)"
     ]
+
+
+def test_bootstrap_says_why_there_are_no_javascript_sdks_and_tries_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("node", "npm"):
+        program = tmp_path / name
+        program.write_text("#!/bin/sh\necho 'npm error network' >&2\nexit 1\n")
+        program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    monkeypatch.setenv(bootstrap.NO_SDKS, "")
+    monkeypatch.setattr(bootstrap, "SDKS", tmp_path / "sdks")
+    assert bootstrap.provide_sdks() == ["the JavaScript SDKs cannot be installed: npm error network; their tests are skipped"]
+    assert os.environ[bootstrap.NO_SDKS] == "the JavaScript SDKs cannot be installed: npm error network"
+    (tmp_path / "npm").write_text("#!/bin/sh\nexit 0\n")
+    assert bootstrap.provide_sdks() == []
+    (tmp_path / "npm").unlink()
+    assert bootstrap.provide_sdks() == [], "what was installed by this lock is not installed again"
 
 
 def test_bootstrap_help_needs_nothing_installed() -> None:
