@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -13,7 +15,7 @@ from ingest.addresses import bucket_name, client_address, read_networks
 from ingest.buckets import Buckets
 from ingest.contract.errors import ConfigError
 from ingest.contract.plan import App, Plan
-from ingest.contract.settings import Settings, read_settings
+from ingest.contract.settings import CollectorSettings, Settings, read_settings
 from ingest.intake import Request, take
 from ingest.keys import Keys, KeyUse
 from ingest.origins import ALLOWED_HEADERS, Origins
@@ -219,6 +221,33 @@ def test_a_proxy_that_is_no_network_is_an_error() -> None:
     with pytest.raises(ConfigError, match=r'trusted_proxies has "10\.0\.0\.1/8"'):
         policy_of(read_settings('[collector]\ntrusted_proxies = ["10.0.0.1/8"]', {}), b"")
     assert policy_of(Settings(), b"").proxies == ()
+
+
+PAGE = (Path(__file__).parent.parent.parent / "docs" / "door.md").read_text(encoding="utf-8")
+
+
+def test_the_page_on_the_door_tells_the_truth() -> None:
+    (text,) = re.findall(r"^```toml\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+    policy = policy_of(read_settings(text, {}), b"")
+    assert policy.keys.owner_of("harbor-2025") == "harbor"
+    assert policy.by_key
+    assert policy.by_address
+    fields = {one.name: one.default for one in msgspec.structs.fields(CollectorSettings)}
+    named = set(re.findall(r"`((?:max|key|address|head|idle|body|cors|trusted|forwarded)_[a-z_]+)`", PAGE))
+    assert named <= fields.keys()
+    door = {name for name in fields if re.match(r"max_|key_|address_|head_|idle_|body_|cors_|trusted_|forwarded_", name)}
+    assert door <= named | {"forwarded_header"}, "a setting that the page does not have"
+    shown = {
+        "max_batch_events": "1000",
+        "max_properties": "512",
+        "max_name_chars": "256",
+        "max_value_chars": "65536",
+        "max_connections": "4096",
+        "body_bytes_per_s": "4096",
+    }
+    assert {name: str(fields[name]) for name in shown} == shown
+    assert set(re.findall(r"`([a-z]+_[a-z]+)`", PAGE[PAGE.index("| kept as |") : PAGE.index("At `/v1/events`")])) <= set(Reason)
+    assert {reason for reason in ("revoked_key", "bad_origin") if f"`{reason}`" in PAGE} == {"revoked_key", "bad_origin"}
 
 
 GOOD = {"event": "good", "user_id": "1"}
