@@ -30,8 +30,8 @@ export class Quality {
     fill(this.list, rejected, ({ reason, app, stage }) => [t(reason), [app && nameOf(app), stage].filter(Boolean).join(" · ")]);
     this.heading.hidden = !violations.length;
     fill(this.broken, violations, ({ event, rule, property, app, version, count, total }) => [
-      `${property || event}: ${t(`rule:${rule}`)}`,
-      `${nameOf(app)} · ${t("of_events", { share: percent(count / total), event, version: version || "–" })}`,
+      `${event} ${version || "–"}: ${property} ${t(`rule:${rule}`)}`,
+      `${nameOf(app)} · ${percent(count / total)}`,
     ]);
     const came = delays.reduce((sum, one) => sum + one.events, 0);
     const late = delays.reduce((sum, one) => sum + one.over_an_hour, 0);
