@@ -124,7 +124,7 @@ class Drain:
         self._idle.clear()
         file, segment = found
         try:
-            frames = self._frames(segment)
+            frames = await asyncio.to_thread(self._frames, segment)
         except BadLineError as error:
             await self._spool.put_aside(file, f"has events that cannot be read: {error}")
             return

@@ -109,7 +109,12 @@ class Sink:
             self._consumer.subscribe([kind.topic], listener=self._listener)
             with contextlib.suppress(_Stopped, _Rebalanced):
                 while not self._stop.is_set():
-                    self._turn()
+                    try:
+                        self._turn()
+                    except KafkaError as error:
+                        if not error.retriable:
+                            raise
+                        self._wait_for_kafka(type(error).__name__)
                 self._flush(everything=True)
         finally:
             self._inserter.close()
@@ -130,6 +135,13 @@ class Sink:
         except _Rebalanced:
             self._start_over()  # what is left of these records is read again
         self._measure_lag()
+
+    def _wait_for_kafka(self, why: str) -> None:
+        """A call that Kafka's absence cut short may have left records untaken: goes on after what ClickHouse holds."""
+        self._stats.waiting(self._kind.role, f"Kafka: {why}")
+        log.warning("%s waits for Kafka: %s", self._kind.table, why)
+        self._listener.changed.set()
+        self._stop.wait(1.0)
 
     def _take(self, partition: int, records: list[Any], now: float) -> None:
         for record in records:

@@ -21,7 +21,11 @@ from deploy.kafka.admin import admin_client
 from deploy.kafka.broker import LocalBroker
 from deploy.kafka.topics import create_topics
 from deploy.status.report import spool_words
+from ingest.collector.spool_files import SpoolFiles
+from ingest.collector.spool_format import EVENTS
 from ingest.contract.errors import ConfigError
+from ingest.contract.event import Event
+from ingest.contract.partition import partition_of
 from ingest.contract.settings import Settings
 from ingest.contract.topics import topic_names
 from tests.ingest.conftest import settings_on
@@ -220,6 +224,33 @@ def test_another_partition_count_ends_it_and_what_was_spooled_arrives_once_that_
     with RunningCollector(right) as collector:
         wait_until_drained(collector)
     assert ids(right) == sent  # events_in looks that each is in its person's partition
+
+
+def test_draining_and_new_traffic_do_not_starve_each_other(broker: LocalBroker, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = settings_for(broker)
+    partitions = settings.kafka.partitions
+    files = SpoolFiles(Path(settings.data_dir) / "spool", partitions, 0)
+    for number in range(600):
+        event = Event(
+            id=f"{number}", app="bank", person=f"u:{number % 9}", event="e", time=1, received=1, props={"x": "y" * 4000}
+        )
+        files.append([(EVENTS, partition_of(event.person, partitions), msgspec.json.encode(event))])
+    files.close()
+    monkeypatch.setattr("ingest.collector.drain.WINDOW_BYTES", 1)  # one record after the other
+    monkeypatch.setattr("ingest.collector.drain._RECORD_BYTES", 8000)
+    with RunningCollector(settings) as collector:
+        load = Load(collector.port)
+        collector.wait_for("footfall_collector_kafka_up", 1)
+        before = len(load.acked)
+        wait_until_drained(collector)
+        assert len(load.acked) > before + 10
+        load.stop()
+        assert set(load.statuses) == {200}
+    events = events_in(settings)
+    assert set(load.acked) <= {event.id for event in events}
+    for person in {event.person for event in events if event.received == 1}:
+        mine = [int(event.id) for event in events if event.person == person and event.received == 1]
+        assert mine == [number for number in range(600) if f"u:{number % 9}" == person], "in order"
 
 
 def test_a_record_that_kafka_will_never_take_holds_up_nothing(broker: LocalBroker) -> None:
