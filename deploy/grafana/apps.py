@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from deploy.grafana.explain import explain
 from deploy.grafana.model import Dashboard, Json, bars, grid, lines, override, series, table, unit, variable
-from deploy.grafana.sql import DAYS, FACET, facet_variable, fill
+from deploy.grafana.sql import DAYS, FACET, facet_variable, fill, zone
 from streams.contract.catalogue import ACTIVE_USERS, OVERLAP_USERS
 
 # Days are named alike in all zones; which one is today is told by a group's zone, which is the project's.
-_ZONE = "WITH assumeNotNull((SELECT argMax(time_zone, kind = 'group') FROM apps)) AS zone,\n    toDate($__toTime, zone) AS today"
+_ZONE = zone("SELECT argMax(time_zone, kind = 'group') FROM apps")
 
 _RANK = f"""{_ZONE}
 SELECT row_number() OVER (PARTITION BY kind ORDER BY monthly DESC, name) AS "Rank", name AS "App", kind AS "Kind", daily AS "DAU",

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from deploy.grafana.explain import explain
 from deploy.grafana.model import Dashboard, Json, bars, grid, lines, promql, series, stat, table, unit, variable
-from deploy.grafana.sql import DAYS, MIDNIGHT, fill
+from deploy.grafana.sql import DAYS, MIDNIGHT, fill, zone
 from sinks.contract import gauges
 from streams.contract.catalogue import FUNNEL_CONVERSIONS, FUNNEL_USERS
 
 # A funnel is of one app or group: its name says which, and so in which zone its days are.
 _FUNNEL = "funnel = ${funnel:sqlstring}"
-_WITH = (
-    "WITH assumeNotNull((SELECT any(time_zone) FROM apps WHERE id IN (SELECT app FROM {view} "
-    f"WHERE {_FUNNEL}))) AS zone,\n    toDate($__toTime, zone) AS today"
-)
+_WITH = zone("SELECT any(time_zone) FROM apps WHERE id IN (SELECT app FROM {view} " + f"WHERE {_FUNNEL})")
 _ZONE = fill(_WITH, view="funnel")
 _ALL = f"FROM funnel\nWHERE {_FUNNEL} AND breakdown = '' AND {DAYS}"
 _LAST_STEP = f"(SELECT max(step) FROM funnel WHERE {_FUNNEL})"

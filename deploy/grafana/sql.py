@@ -10,11 +10,14 @@ import re
 
 from deploy.grafana.model import Json, variable
 
+
+def zone(query: str) -> str:
+    """Before a query: the zone that another one finds, and today in it. Where nothing is found yet, any zone will do."""
+    return f"WITH coalesce(nullIf(({query}), ''), 'UTC') AS zone,\n    toDate($__toTime, zone) AS today"
+
+
 #: Before a query of one app: its zone (a constant, as functions of dates want it) and today.
-ZONE = (
-    "WITH assumeNotNull((SELECT any(time_zone) FROM apps WHERE id = ${app:sqlstring})) AS zone,\n"
-    "    toDate($__toTime, zone) AS today"
-)
+ZONE = zone("SELECT any(time_zone) FROM apps WHERE id = ${app:sqlstring}")
 #: The rows of the chosen app, of the facet, of the days in the time range.
 APP = "app = ${app:sqlstring}"
 FACET = "facet = if(${facet:sqlstring} = 'any', '', ${facet:sqlstring})"

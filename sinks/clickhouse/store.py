@@ -51,7 +51,11 @@ class Store:
             self._restore_temporary()
             raise
         try:
-            self._first.command(f"CREATE DATABASE IF NOT EXISTS {settings.database} {topology_of(settings).on_cluster()}")
+            known = self._first.query(
+                "SELECT count() FROM system.databases WHERE name = {name:String}", parameters={"name": settings.database}
+            )
+            if known.result_rows == [(0,)]:  # asked first: a reader need not be allowed to make one
+                self._first.command(f"CREATE DATABASE IF NOT EXISTS {settings.database} {topology_of(settings).on_cluster()}")
         except ClickHouseError as error:
             self.close()
             raise explained(error, settings) from error
