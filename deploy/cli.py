@@ -35,6 +35,7 @@ COMMANDS = {
     "collector": Lazy("deploy.commands.stages:collector", "Run the HTTP collector."),
     "worker": Lazy("deploy.commands.stages:worker", "Run a stream worker."),
     "sinks": Lazy("deploy.commands.stages:sinks", "Run the sinks: ClickHouse writers, Prometheus exporter."),
+    "forget": Lazy("deploy.commands.forget:command", "Remove a person from records, numbers and ClickHouse, and prove it."),
     "replay": Lazy("deploy.commands.replay:command", "Rebuild all numbers from the raw events, under a new layout."),
     "plan": Lazy("deploy.commands.plan:command", "Check the tracking plan, or propose one from traffic."),
     "rejected": Lazy("deploy.commands.rejected:command", "List, explain and resubmit what could not be accepted."),

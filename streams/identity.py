@@ -66,6 +66,10 @@ class Identity:
         contribute(self._totals, self._scopes, before, record)
         return record != before
 
+    def forget(self, person: str) -> None:
+        """The person is nobody any more: who claims it again must be heard."""
+        self._claimed = {claim for claim in self._claimed if person not in claim}
+
     def stray(self, target: str) -> Record:
         """Where to join an event that came under a merged id; it is handed over with the next checkpoint."""
         return self._strays.setdefault(target, Record())

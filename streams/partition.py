@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from ingest.contract.control import UnknownControlError, read_control
 from ingest.contract.errors import LayoutError
 from ingest.contract.event import read_frame
 from ingest.contract.partition import partition_of
@@ -27,7 +28,7 @@ from streams.codec import (
     encode_state,
 )
 from streams.contract.merge import decode_merge, encode_merge
-from streams.contributions import FunnelPlace, Scopes
+from streams.contributions import FunnelPlace, Scopes, contribute
 from streams.emission import Emission
 from streams.facets import UnknownApp
 from streams.funnel import tie
@@ -50,12 +51,12 @@ _CLOCK_SLACK_MINUTES = 120
 class Taken(NamedTuple):
     """What a checkpoint must write in one transaction.
 
-    records, totals   (key, value) for this partition of the changelog, of the metrics topic
+    records, totals   (key, value) for this partition of the changelog (None: the record is gone), of the metrics topic
     merges            (partition of the merges topic, person, line)
     rejected          lines
     """
 
-    records: list[tuple[bytes, bytes]]
+    records: list[tuple[bytes, bytes | None]]
     totals: list[tuple[bytes, bytes]]
     merges: list[tuple[int, bytes, bytes]]
     rejected: list[bytes]
@@ -109,6 +110,7 @@ class Partition:
         self._records: dict[str, Record] = {}
         self._aged: dict[str, Record] = {}
         self._dirty: dict[str, Record] = {}
+        self._forgotten: set[str] = set()
         self._rejected: list[bytes] = []
         self._oldest = 0
         self._written_names = 0
@@ -203,7 +205,8 @@ class Partition:
         if events and not 0 < self._oldest <= events[0].received:
             self._oldest = events[0].received  # a frame's events came within milliseconds of each other
         for line in bad:
-            self._reject(line.payload, "bad_line", line.reason, offset, line.line, appended)
+            if not self._controlled(line.payload):
+                self._reject(line.payload, "bad_line", line.reason, offset, line.line, appended)
         for index, event in enumerate(events):
             reason = self._apply(event, appended)
             if reason is not None:
@@ -228,6 +231,31 @@ class Partition:
                 self._dirty[message.person] = record
         elif self.identity.take_over(record, message.record):
             self._dirty[message.person] = record
+
+    def forget(self, person: str) -> None:
+        """The person's record goes, and what it counts in open windows. What comes later is a new person's.
+
+        The changelog gets a tombstone with the next checkpoint, in one transaction with the totals.
+        """
+        record = self._record(person)
+        if record is None:
+            return
+        contribute(self.totals, self.scopes, record, Record())
+        self.identity.forget(person)
+        self._dirty.pop(person, None)
+        self._aged.pop(person, None)
+        self._records[person] = Record()  # not the stored one, as long as that is not gone
+        self._forgotten.add(person)
+
+    def _controlled(self, line: bytes) -> bool:
+        """Does what a control line says; whether it is one."""
+        try:
+            control = read_control(line)
+        except UnknownControlError as error:
+            raise LayoutError(str(error)) from error
+        if control is not None and control.control == "forget":
+            self.forget(control.person)
+        return control is not None
 
     def _reject(self, payload: bytes, reason: str, detail: str, offset: int, line: int, at: int, app: str = "") -> None:
         text, encoding, truncated = payload_fields(payload)
@@ -299,7 +327,10 @@ class Partition:
 
     def take(self, now: int) -> Taken:
         """What has changed since the last take, to be written in one transaction; `now` is the wall clock (ms, UTC)."""
-        records = [(person.encode(), encode_record(record)) for person, record in self._dirty.items()]
+        records: list[tuple[bytes, bytes | None]] = [
+            (person.encode(), encode_record(record)) for person, record in self._dirty.items()
+        ]
+        records += [(person.encode(), None) for person in self._forgotten - self._dirty.keys() if person.encode() in self._base]
         totals = self._emission.take(now, self._oldest)
         if records:
             records.append((CLOCK_KEY, encode_clock(self.clock)))
@@ -313,13 +344,18 @@ class Partition:
         self._stray_joiner = Joiner(self._rules, self.scopes, self.empty_totals())
         taken = Taken(records, totals, merges, self._rejected)
         self._dirty = {}
+        self._forgotten = set()
         self._rejected = []
         self._oldest = 0
         return taken
 
     def commit(self, taken: Taken) -> None:
         """The transaction of `taken` is through: its records are what the changelog holds."""
-        self._base.update(taken.records)
+        for key, value in taken.records:
+            if value is None:
+                self._base.pop(key, None)
+            else:
+                self._base[key] = value
         if len(self._records) > self._cached // 2:
             self._aged, self._records = self._records, dict(self._dirty)
 

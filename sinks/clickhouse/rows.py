@@ -14,6 +14,8 @@ from typing import NamedTuple, Protocol
 
 import msgspec
 
+from ingest.contract.control import Control, UnknownControlError, read_control
+from ingest.contract.errors import LayoutError
 from ingest.contract.event import good_lines
 from ingest.contract.rejected import Rejected
 from ingest.contract.zones import DAY_MS, month_start
@@ -46,7 +48,7 @@ class Insert(NamedTuple):
 
 
 class Batch(Protocol):
-    """Records of one partition, gathered until they are inserted."""
+    """Records of one partition, gathered until they are inserted. `ends`: nothing may come into it any more."""
 
     partition: int
     first_offset: int
@@ -55,6 +57,7 @@ class Batch(Protocol):
     size: int
     skipped: int
     receipts: Counter[int]
+    ends: bool
 
     def add(self, offset: int, value: bytes) -> None:
         """Takes one record; offsets come in rising order."""
@@ -73,6 +76,7 @@ class _Gathered:
         self.rows = 0
         self.size = 0
         self.skipped = 0
+        self.ends = False
         #: Receipt (ms) -> how many events, or how many checkpoints whose oldest event that is.
         self.receipts: Counter[int] = Counter()
 
@@ -88,6 +92,8 @@ class EventsBatch(_Gathered):
     def __init__(self, partition: int) -> None:
         super().__init__(partition)
         self._months: dict[int, list[Row]] = {}
+        #: A control line ends the batch: rows before it are stamped with an offset before its own, those after it are not.
+        self.controls: list[Control] = []
         #: Events by app and by (app, event name), and the newest receipt of each app (ms).
         self.apps: Counter[str] = Counter()
         self.names: Counter[tuple[str, str]] = Counter()
@@ -96,7 +102,10 @@ class EventsBatch(_Gathered):
     def add(self, offset: int, value: bytes) -> None:
         self._record(offset)
         good, bad = good_lines(value)
-        self.skipped += len(bad)
+        found = [control for one in bad if (control := _control(one.payload)) is not None]
+        self.controls += found
+        self.ends = self.ends or bool(found)
+        self.skipped += len(bad) - len(found)
         self.rows += len(good)
         self.size += len(value)
         if good:
@@ -114,12 +123,14 @@ class EventsBatch(_Gathered):
         before = self.first_offset - 1
         months = [self._months[month] for month in sorted(self._months)]
         return [
-            Insert(rows, before, self.last_offset if index == len(months) - 1 else before) for index, rows in enumerate(months)
+            Insert(rows, before, self.last_offset - self.ends if index == len(months) - 1 else before)
+            for index, rows in enumerate(months)
         ]
 
 
 class MetricsBatch(_Gathered):
-    """Totals: the last of each key; the offset is the version. A line that is no total of this partition is skipped.
+    """Totals: the last of each key; the offset is the version. A line that is no total of this partition, nor a
+    correction (streams.contract.total), is skipped.
 
     layout: the one that is served; the totals of others were made of events of long ago, which says nothing of freshness.
     """
@@ -127,7 +138,7 @@ class MetricsBatch(_Gathered):
     def __init__(self, partition: int, layout: str = "") -> None:
         super().__init__(partition)
         self._layout = layout
-        self._rows: dict[tuple[str, str, str, str, int, str], Row] = {}
+        self._rows: dict[tuple[str, str, str, str, int, str, int], Row] = {}
         self._told = 0
 
     def add(self, offset: int, value: bytes) -> None:
@@ -137,13 +148,13 @@ class MetricsBatch(_Gathered):
         except (msgspec.DecodeError, UnicodeDecodeError):
             self.skipped += 1
             return
-        if total.partition != self.partition:
+        if total.partition >= 0 and total.partition != self.partition:
             self.skipped += 1
             return
         if total.oldest and total.at != self._told and total.layout == self._layout:
             self._told = total.at  # all totals of a checkpoint say the same
             self.receipts[total.oldest] += 1
-        key = (total.metric, total.app, total.facet, total.window, total.start, total.layout)
+        key = (total.metric, total.app, total.facet, total.window, total.start, total.layout, total.partition)
         row = Row(with_fields(value, version=offset), self.partition, offset, 0)
         old = self._rows.get(key)
         self.size += len(row.line) - (len(old.line) if old else 0)
@@ -217,6 +228,13 @@ class MergesBatch(_Gathered):
     def inserts(self) -> list[Insert]:
         rows = list(self._rows.values())
         return [Insert(rows, self.first_offset - 1, self.last_offset)] if rows else []
+
+
+def _control(line: bytes) -> Control | None:
+    try:
+        return read_control(line)
+    except UnknownControlError as error:
+        raise LayoutError(str(error)) from error
 
 
 _rejected_decoder = msgspec.json.Decoder(Rejected)

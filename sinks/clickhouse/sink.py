@@ -21,6 +21,7 @@ from kafka.errors import CommitFailedError, FencedInstanceIdError, KafkaError
 
 from ingest.contract.errors import FencedError, FootfallError, UnavailableError, WriteError
 from ingest.contract.settings import Settings
+from sinks.clickhouse.erase import Eraser
 from sinks.clickhouse.errors import Remedy, backoff
 from sinks.clickhouse.inserter import Inserter
 from sinks.clickhouse.kinds import Kind
@@ -84,6 +85,7 @@ class Sink:
         self._consumer: Any = None
         self._client: Client
         self._inserter: Inserter
+        self._eraser: Eraser
 
     def run(self) -> None:
         """Blocks until stop; what is not inserted by then stays in Kafka. Raises FootfallError for what can't be waited out."""
@@ -103,6 +105,7 @@ class Sink:
         self._stats.waiting(kind.role, "joining its consumer group")
         self._client = self._store.client()
         self._inserter = Inserter(kind, self._settings, self._client, self._stats, self._pause)
+        self._eraser = Eraser(self._client, self._settings, self._wait)
         try:
             claim_topic(self._client, kind, self._topic_id)
             self._consumer = group_consumer(self._settings, kind.role, kind.isolation)
@@ -158,7 +161,7 @@ class Sink:
                 self._insert([partition])
 
     def _full(self, batch: Batch) -> bool:
-        return batch.rows >= self._batch_rows or batch.size >= MAX_BATCH_BYTES
+        return batch.ends or batch.rows >= self._batch_rows or batch.size >= MAX_BATCH_BYTES
 
     def _poll_ms(self) -> int:
         if not self._since:
@@ -178,6 +181,9 @@ class Sink:
         apart = [insert for batch in batches for insert in batch.inserts()]
         for insert in apart if self._kind.apart else together(batches):
             land(insert, self._inserter)
+        for batch in batches:
+            if isinstance(batch, EventsBatch):
+                self._obey(batch)
         now = int(time.time() * 1000)
         for batch in batches:
             if batch.receipts:
@@ -193,6 +199,12 @@ class Sink:
         for partition in partitions:
             del self._since[partition]
         self._commit(done)
+
+    def _obey(self, batch: EventsBatch) -> None:
+        """Does what the control lines of a batch say, before its offsets are committed: a crash in between does it again."""
+        for control in batch.controls:
+            if control.erase:
+                self._eraser.erase(self._kind.topic, batch.partition, control.erase)
 
     def _commit(self, done: dict[int, int]) -> None:
         """Tells Kafka. ClickHouse itself says where to go on: a commit that fails costs only a longer look at the table."""
@@ -235,6 +247,10 @@ class Sink:
         self._stats.waiting(self._kind.role, why)
         delay = backoff(attempt, random.random())
         log.warning("%s waits %.1f s: %s", self._kind.table, delay, why)
+        self._wait(delay)
+
+    def _wait(self, delay: float) -> None:
+        """Lets time pass, while staying a member of the consumer group."""
         deadline = time.monotonic() + delay
         paused = list(self._consumer.assignment())
         self._consumer.pause(*paused)

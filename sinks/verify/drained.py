@@ -34,7 +34,7 @@ def wait_until_drained(settings: Settings, wait_s: float) -> str:
     Raises UnavailableError when no broker answers, LayoutError when a topic is not there.
     """
     until = time.monotonic() + wait_s
-    look = _Look(settings)
+    look = Look(settings)
     try:
         rest: State | None = None
         since = 0.0
@@ -66,6 +66,28 @@ def wait_until_drained(settings: Settings, wait_s: float) -> str:
         look.close()
 
 
+def wait_until_passed(settings: Settings, wait_s: float, rounds: int = 1) -> None:
+    """Waits until worker and sinks have read all that is in Kafka now, whatever comes meanwhile.
+
+    rounds: how often that is done, for what comes of what was read: totals, what the worker's partitions tell each other.
+
+    Raises UnavailableError when they have not within `wait_s`, or no broker answers.
+    """
+    until = time.monotonic() + wait_s
+    look = Look(settings)
+    try:
+        for _ in range(rounds):
+            ends = look.ends()
+            while behind := look.behind(ends):
+                if time.monotonic() >= until:
+                    raise UnavailableError(f"after {wait_s:.0f} s {behind}: are worker and sinks running?")
+                time.sleep(_POLL_S)
+    except KafkaError as error:
+        raise _away(settings, error) from error
+    finally:
+        look.close()
+
+
 def _away(settings: Settings, error: Exception) -> UnavailableError:
     return UnavailableError(
         f"no Kafka broker answers at {', '.join(settings.kafka.servers())}: start it, or correct kafka.bootstrap_servers "
@@ -86,7 +108,9 @@ def _probe(settings: Settings) -> None:
     raise _away(settings, why)
 
 
-class _Look:
+class Look:
+    """Asks Kafka how far its readers are."""
+
     def __init__(self, settings: Settings) -> None:
         names = topic_names(settings)
         prefix, layout = settings.kafka.topic_prefix, settings.project.layout
@@ -110,13 +134,24 @@ class _Look:
             raise _away(settings, error) from error
 
     def close(self) -> None:
+        """Lets go of Kafka."""
         self._admin.close()
 
     def state(self) -> State:
+        """How things stand."""
+        ends = self.ends()
+        return State(tuple(sorted((one.topic, one.partition, end) for one, end in ends.items())), self.behind(ends))
+
+    def ends(self) -> dict[Any, int]:
+        """Where all partitions of events, metrics and merges end now."""
         ends: dict[Any, int] = {}
         for partitions in self._partitions.values():
             found = self._admin.list_partition_offsets(dict.fromkeys(partitions, OffsetSpec.LATEST))
             ends |= {one: found[one].offset for one in partitions}
+        return ends
+
+    def behind(self, ends: dict[Any, int]) -> str:
+        """In words what has not been read up to these ends; "" when all has."""
         behind = []
         for group, topic, who in self._groups:
             committed = self._admin.list_group_offsets({group: self._partitions[topic]}).get(group, {})
@@ -128,7 +163,7 @@ class _Look:
             left = self._records_left(lags, ends) if lags else 0
             if left:
                 behind.append(f"{who} has {left} partitions of {topic} not read to the end")
-        return State(tuple(sorted((one.topic, one.partition, end) for one, end in ends.items())), "; ".join(behind))
+        return "; ".join(behind)
 
     def _records_left(self, committed: dict[Any, int], ends: dict[Any, int]) -> int:
         """Of partitions that are not read to their last offset, those where a record (not only a transaction's mark) is left."""

@@ -117,14 +117,25 @@ GROUP BY metric, app, facet, window, start"""
     return {TotalKey(*row[:5]): int(row[5]) for row in _rows(client, sql)}
 
 
-def sql_numbers(client: Any, plan: Plan, database: str, now: int, merged: bool = True) -> dict[TotalKey, int]:
-    """The same numbers from the raw events. merged: whether ids that were granted to another person count as that person."""
+def sql_numbers(
+    client: Any,
+    plan: Plan,
+    database: str,
+    now: int,
+    merged: bool = True,
+    only: tuple[str, ...] = (),
+    without: tuple[str, ...] = (),
+) -> dict[TotalKey, int]:
+    """The same numbers from the raw events. merged: whether ids that were granted to another person count as that person.
+
+    only: of the events of these ids alone; without: of all others'.
+    """
     found: Counter[TotalKey] = Counter()
     events = int(_rows(client, f"SELECT count() FROM {name(database)}.events")[0][0])
     merged = merged and bool(_rows(client, f"SELECT 1 FROM {name(database)}.person_merges LIMIT 1"))
     parts = events // EVENTS_AT_ONCE + 1
     for part in range(parts):
-        for check in checks(plan, Source(database, merged, (part, parts)), now):
+        for check in checks(plan, Source(database, merged, (part, parts), only, without), now):
             for metric, facet, window, start, value in _rows(client, check.sql):
                 found[TotalKey(metric, check.scope, facet, window, start)] += int(value)
     return dict(found)

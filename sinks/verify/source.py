@@ -14,11 +14,14 @@ class Source(NamedTuple):
     database   of the tables `events` and `person_merges`
     merged     whether ids that were granted to another person count as that person
     part       (this one, of so many): only persons of that part, so that a large table can be worked through piece by piece
+    only       ids whose events alone are looked at, () for all; without: ids whose events are left out
     """
 
     database: str
     merged: bool = True
     part: tuple[int, int] = (0, 1)
+    only: tuple[str, ...] = ()
+    without: tuple[str, ...] = ()
 
 
 def who(source: Source) -> str:
@@ -54,6 +57,10 @@ def activity(plan: Plan, source: Source, apps: list[App], columns: str) -> str:
         conditions.append(f"({one})")
     this, parts = source.part
     piece = f" AND cityHash64({who(source)}) % {parts} = {this}" if parts > 1 else ""
+    if source.only:
+        piece += f" AND person IN ({texts(source.only)})"
+    if source.without:
+        piece += f" AND person NOT IN ({texts(source.without)})"
     return (
         f"SELECT {who(source)} AS who, least(time, received) AS t, received AS r, {columns} FROM {rows(source)} "
         f"WHERE type IN ('track', 'page', 'screen') AND ({' OR '.join(conditions) or '0'}){piece}"

@@ -34,7 +34,8 @@ class Total(msgspec.Struct, frozen=True, kw_only=True):
     start      the instant the window starts (ms, UTC); 0 for 5m and 30m, which end at `at`
     day        local date that names the window: the day itself, the last day of 7d and 30d, the first day of a month
     hour       local clock hour 0-23 for hours, else -1
-    partition  events partition summed up; layout: generation of the partitioning, never added across
+    partition  events partition summed up; layout: generation of the partitioning, never added across. A negative one is a
+               correction of numbers whose window had closed when a person was forgotten: a part of the sum as all others are
     value      the partition's absolute value, a whole number
     at         when it was computed (ms, UTC)
     oldest     receipt (ms, UTC) of the oldest event that was joined since the partition last told its totals: how long that event
@@ -71,4 +72,5 @@ def decode_total(line: bytes) -> Total:
 
 def record_key(total: Total) -> bytes:
     """The Kafka key: compaction keeps the last total per (metric, app, facet, window, start, layout) of a partition."""
-    return f"{total.metric}|{total.app}|{total.facet}|{total.window}|{total.start}|{total.layout}".encode()
+    correction = f"|{total.partition}" if total.partition < 0 else ""
+    return f"{total.metric}|{total.app}|{total.facet}|{total.window}|{total.start}|{total.layout}{correction}".encode()

@@ -98,7 +98,7 @@ class CheckpointWriter:
         return last
 
     async def _send_batches(
-        self, producer: AIOKafkaProducer, topic: str, partition: int, records: Iterable[tuple[bytes, bytes]]
+        self, producer: AIOKafkaProducer, topic: str, partition: int, records: Iterable[tuple[bytes, bytes | None]]
     ) -> int | None:
         """Sends records in batches built by hand (50 times cheaper than one by one); returns the last one's offset."""
         now = int(time.time() * 1000)
@@ -115,7 +115,9 @@ class CheckpointWriter:
                 await flush()
                 batch, count = producer.create_batch(), 0
                 if batch.append(key=key, value=value, timestamp=now) is None:
-                    raise WriteError(f"a record of {len(value)} bytes for {topic} is larger than a batch of {_BATCH_BYTES}")
+                    raise WriteError(
+                        f"a record of {len(value or b'')} bytes for {topic} is larger than a batch of {_BATCH_BYTES}"
+                    )
             count += 1
         if count:
             await flush()
