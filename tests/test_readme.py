@@ -47,6 +47,7 @@ RUN_BY = {
     "footfall worker": UP + "test_the_first_numbers_are_on_the_screen_within_a_minute",
     "footfall sinks": UP + "test_the_first_numbers_are_on_the_screen_within_a_minute",
     "cp deploy/demo.toml footfall.toml": UP + "test_the_first_numbers_are_on_the_screen_within_a_minute",
+    "footfall forget": "tests/whole/test_forget.py::test_a_person_is_forgotten_everywhere_and_the_numbers_stay_right",
     "footfall replay": (
         "tests/whole/test_replay.py::"
         "test_a_plan_that_changed_holds_for_the_past_while_the_old_one_serves_and_a_worker_goes_on_from_there"
