@@ -55,7 +55,7 @@ async def write(settings: Settings, simulated: Simulated, persons: int) -> Writt
     """Writes the records of so many persons, each into its partition."""
     partitions = settings.kafka.partitions
     writer = CheckpointWriter(topic_names(settings), aiokafka_options(settings.kafka))
-    waiting: list[list[tuple[bytes, bytes]]] = [
+    waiting: list[list[tuple[bytes, bytes | None]]] = [
         [(STATE_KEY, simulated.state), (CLOCK_KEY, simulated.clock)] for _ in range(partitions)
     ]
     merged = value_bytes = 0
