@@ -160,7 +160,6 @@ def decode_call(
         anonymous = visitor
     if not user and not anonymous and not previous:
         raise RefusedError(Reason.NO_PERSON, "neither userId nor anonymousId - at `$`")
-    message_id = id_text(found.messageId, "$.messageId") if not isinstance(found.messageId, str) else found.messageId
     stamp, path = (found.timestamp, "$.timestamp") if found.timestamp else (found.originalTimestamp, "$.originalTimestamp")
     device_time = read_time(stamp, path)
     raw_context, context = _context(found.context, outer_context)
@@ -172,7 +171,7 @@ def decode_call(
     elif kind == "alias" and previous and (user or anonymous):
         merge = Merge(source=f"a:{previous}", target=f"u:{user}" if user else f"a:{anonymous}", how="alias")
     return EventLine(
-        id=(message_id if len(message_id) <= MAX_TEXT else content_id(message_id)) or content_id(text),
+        id=_message_id(found) or (content_id(text) if device_time else content_id(text, receipt.received)),
         app=app,
         person=f"u:{user}" if user else f"a:{anonymous or previous}",
         event=_name(kind, found),
@@ -193,6 +192,14 @@ def decode_call(
         lib_version=short(library.version),
         raw=text,
     )
+
+
+def _message_id(found: Call) -> str:
+    """The SDK's id of the event; "" when there is none. Without a time either, the content says nothing about which of two equal
+    events it is: the receipt does."""
+    given = found.messageId
+    text = given if isinstance(given, str) else id_text(given, "$.messageId")
+    return text if len(text) <= MAX_TEXT else content_id(text)
 
 
 def _envelope(body: bytes) -> Envelope:

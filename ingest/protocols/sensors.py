@@ -149,7 +149,7 @@ def event_line(found: SensorsEvent, text: bytes, verbatim: str, app: str, receip
     if session := short(properties.session_id):
         ids["session_id"] = session
     return EventLine(
-        id=_event_id(found, text, device_time),
+        id=_event_id(found, text, device_time, receipt.received),
         app=app,
         person=identity.person,
         event=name_text(found.event or (None if kind == "track" else found.type), "$.event"),
@@ -213,12 +213,14 @@ def _identity(found: SensorsEvent, kind: EventType, properties: Properties) -> I
     )
 
 
-def _event_id(found: SensorsEvent, raw: bytes, device_time: int) -> str:
-    """The SDK's number of the event is random of nine digits, so it is a key only together with who, when and what."""
+def _event_id(found: SensorsEvent, raw: bytes, device_time: int, received: int) -> str:
+    """The SDK's number of the event is random of nine digits, so it is a key only together with who, when and what. Without it
+    the content is, and without a time the receipt besides: two equal events that somebody wrote by hand are two."""
     track_id = short(found.track_id)
     if track_id:
         return content_id(short(found.distinct_id), track_id, device_time, found.type, found.event or "")
-    return content_id(_FLUSH_TIME.sub(b"", raw))
+    content = _FLUSH_TIME.sub(b"", raw)
+    return content_id(content) if device_time else content_id(content, received)
 
 
 def _duration(event: str, properties: Properties) -> int:

@@ -91,6 +91,8 @@ def test_merges() -> None:
 def test_without_a_message_id_the_content_is_the_identity() -> None:
     first, same, other = call(messageId=None), call(messageId=None), call(messageId=None, event="f")
     assert first.id == same.id != other.id
+    now, later = (post("/v1/track", {"event": "e", "userId": "42"}, received=NOW + one) for one in (0, 1))
+    assert events(now)[0].id != events(later)[0].id, "written by hand twice, it happened twice"
 
 
 @pytest.mark.parametrize(

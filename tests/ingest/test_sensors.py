@@ -117,6 +117,9 @@ def test_a_track_id_is_a_key_only_with_who_when_and_what() -> None:
 def test_without_a_track_id_the_content_but_for_the_time_of_sending_is() -> None:
     assert track(_flush_time=NOW).id == track(_flush_time=NOW + 9).id == track().id
     assert track(_flush_time=NOW).id != track(properties={"a": 1}, _flush_time=NOW).id
+    body = form(TRACK | {"time": None})
+    now, later = (post("/sa", body, query=QUERY, key="", received=NOW + one) for one in (0, 1))
+    assert events(now)[0].id != events(later)[0].id, "written by hand twice, it happened twice"
 
 
 def test_a_time_that_is_meant_is_not_corrected() -> None:
