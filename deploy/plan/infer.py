@@ -12,8 +12,10 @@ import msgspec
 
 from ingest.contract.tracking import EventSchema, PropertySchema
 
-#: A type, or a property's being there, holds for this part of the events that were looked at: below, it is a chance matter.
+#: A property is required when this part of the events has it: some are always broken.
 MOSTLY = 0.995
+#: It is of a type when this part of its values is: the others are told of in a comment.
+_TYPED = 0.9
 #: Texts are taken for a closed list when there are at most so many, each short, and each came that often on average.
 _MAX_VALUES, _MAX_VALUE, _LEAST_EACH = 12, 40, 20
 _MAX_COUNTED = 50
@@ -54,7 +56,7 @@ class _Property:
         if self.types["integer"] and self.types["number"]:
             self.types["number"] += self.types.pop("integer")
         kind, count = self.types.most_common(1)[0]
-        if count < MOSTLY * total:
+        if count < _TYPED * total:
             return None
         required = total >= MOSTLY * events
         if kind == "string" and self.times >= MOSTLY * count:
@@ -70,7 +72,7 @@ class _Property:
 
 
 def propose(seen: Seen, all_apps: Sequence[str]) -> tuple[EventSchema, list[str]]:
-    """A schema for events that were seen, and what it leaves out."""
+    """A schema for events that were seen, and what is to be said of what it leaves out."""
     found: dict[str, _Property] = {}
     for text in seen.props:
         for name, value in json.loads(text).items():
@@ -80,15 +82,16 @@ def propose(seen: Seen, all_apps: Sequence[str]) -> tuple[EventSchema, list[str]
     properties: dict[str, PropertySchema] = {}
     left_out = []
     for name in sorted(found):
+        types = ", ".join(f"{kind} {count}" for kind, count in found[name].types.most_common())
         one = found[name].schema(len(seen.props))
         if one is None:
-            left_out.append(
-                f"{name}: of mixed types ({', '.join(f'{kind} {count}' for kind, count in found[name].types.most_common())})"
-            )
+            left_out.append(f"{name}: of mixed types ({types})")
         elif len(properties) == _MAX_PROPERTIES:
             left_out.append(f"{name}: there are more than {_MAX_PROPERTIES} properties")
         else:
             properties[name] = one
+            if len(found[name].types) > 1:
+                left_out.append(f"{name}: not always {one.type} ({types})")
     apps = [] if set(seen.apps) >= set(all_apps) else sorted(seen.apps)
     return EventSchema(name=seen.name, apps=apps, properties=properties), left_out
 

@@ -121,8 +121,8 @@ def _problem(one: PropertySchema) -> str:
     bounds = [bound for bound in (one.min, one.max) if bound is not None]
     if bounds and one.type not in ("integer", "number"):
         return f"min and max go with type integer or number, not with {one.type}"
-    if bounds and one.values:
-        return "give values, or min and max, not both"
+    if one.values and (bounds or one.pattern):
+        return f"give values, or {'a pattern' if one.pattern else 'min and max'}, not both"
     if any(bound != bound or abs(bound) == float("inf") for bound in bounds):
         return "min and max must be finite"
     if one.type == "integer" and any(not float(bound).is_integer() for bound in bounds):

@@ -239,6 +239,7 @@ def test_nothing_is_checked_without_schemas() -> None:
         ('[[events]]\nname = "a"\nproperties.p = { type = "integer", max = 1e300 }', "between -2"),
         ('[[events]]\nname = "a"\nproperties.p = { type = "integer", values = [99999999999999999999] }', "between -2"),
         ('[[events]]\nname = "a"\nproperties.p = { type = "integer", values = [1], min = 0 }', "not both"),
+        ('[[events]]\nname = "a"\nproperties.p = { type = "string", values = ["1"], pattern = "x" }', "or a pattern, not both"),
         ('[[events]]\nname = "a"\nproperties.p = { type = "integer", pattern = "x" }', "a pattern goes with"),
         ('[[events]]\nname = "a"\nproperties.p = { type = "string", pattern = "(" }', "no regular expression"),
         ('[[events]]\nname = "a"\napps = ["keeps"]\n', 'app "rejects" rejects what is against the plan, but no events entry'),
