@@ -9,6 +9,7 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import msgspec
 import pytest
 
@@ -18,6 +19,10 @@ from ingest.contract.settings import Settings, read_settings
 
 DEMO = Path(__file__).parent.parent / "deploy" / "demo.toml"
 PARTITIONS = 4
+
+# Examples have no time limit: on a busy machine each of them may take long, and health checks of speed say nothing either.
+hypothesis.settings.register_profile("footfall", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.load_profile("footfall")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

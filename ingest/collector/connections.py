@@ -37,10 +37,11 @@ class Connection(web.RequestHandler):
     peer          the address it comes from
     busy          a request of it is being taken
     head_since    when the first byte of a request's head came that is not whole yet (loop's time); 0.0: nothing came
+    overdue       that was too long ago at the last look
     unread_since  since when bytes of an answer have been waiting for the client; 0.0: none do
     """
 
-    __slots__ = ("_owner", "busy", "head_since", "peer", "socket", "unread_since")
+    __slots__ = ("_owner", "busy", "head_since", "overdue", "peer", "socket", "unread_since")
 
     def __init__(self, server: web.Server, owner: Connections) -> None:
         super().__init__(
@@ -58,7 +59,7 @@ class Connection(web.RequestHandler):
         self._owner = owner
         self.peer = ""
         self.socket: asyncio.Transport | None = None
-        self.busy = False
+        self.busy = self.overdue = False
         self.head_since = self.unread_since = 0.0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -86,7 +87,7 @@ class Connection(web.RequestHandler):
 
     def began(self) -> None:
         """A request's head is whole."""
-        self.busy, self.head_since = True, 0.0
+        self.busy, self.overdue, self.head_since = True, False, 0.0
 
     def ended(self) -> None:
         """The request has been taken, its answer is on its way."""
@@ -172,8 +173,10 @@ class Connections:
             connection.unread_since = now
         elif now - connection.unread_since > UNREAD_S:
             return "unread_answer"
-        if not connection.busy and connection.head_since and now - connection.head_since > self._head_s:
+        overdue = not connection.busy and connection.head_since > 0 and now - connection.head_since > self._head_s
+        if overdue and connection.overdue:  # at two looks: after a pause of ours, a head that is whole may just not be read yet
             return "slow_head"
+        connection.overdue = overdue
         return ""
 
 

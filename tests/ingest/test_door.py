@@ -38,15 +38,15 @@ def door(broker: LocalBroker) -> Iterator[RunningCollector]:
     create_topics(settings)
     collector = msgspec.structs.replace(
         settings.collector,
-        head_timeout_ms=700,
-        idle_timeout_ms=2000,
-        body_timeout_ms=1000,
+        head_timeout_ms=2500,
+        idle_timeout_ms=5000,
+        body_timeout_ms=3000,
         body_bytes_per_s=1_000_000,
         max_connections=20,
         max_connections_per_address=15,
-        key_events_per_s=0.05,
+        key_events_per_s=0.01,
         key_burst_events=2000,
-        address_requests_per_s=0.05,
+        address_requests_per_s=0.01,
         address_burst_requests=3,
         trusted_proxies=["127.0.0.0/8"],
         cors_origins=["https://www.bank.example"],
@@ -96,7 +96,7 @@ def test_an_address_that_sends_too_often_waits_and_no_other_does(door: RunningCo
     assert [busy.post("/v1/events", EVENT)[0] for _ in range(3)] == [200, 200, 200]
     status, code, wait = busy.post("/v1/events", EVENT)
     assert (status, code) == (429, "limited")
-    assert 1 <= int(wait) <= 20
+    assert 1 <= int(wait) <= 100
     status, code, wait = busy.post("/v1/batch", {"batch": []})
     assert (status, code, wait != "") == (503, "limited", True), "a 429 would make SDKs drop what they hold"
     assert From(door, "198.51.100.2").post("/v1/events", EVENT)[0] == 200
@@ -111,7 +111,7 @@ def test_a_key_that_sends_too_much_waits_and_no_other_does(door: RunningCollecto
     assert statuses == [200, 200, 503]
     assert len(door.events()) == before + 2 * 999
     assert From(door, "2a00:1:2:1::1").post("/v1/events", EVENT, **basic)[0] == 200
-    assert From(door, "2a00:1:2:2::1").post("/v1/events", [EVENT] * 3, **basic)[:2] == (429, "limited")
+    assert From(door, "2a00:1:2:2::1").post("/v1/events", [EVENT] * 50, **basic)[:2] == (429, "limited")
     assert From(door, "2a00:1:2:3::1").post("/v1/events", EVENT)[0] == 200
     assert door.metric('footfall_collector_limited_total{by="key"}') == 2
 

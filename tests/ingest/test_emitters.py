@@ -328,7 +328,7 @@ def test_what_fails_for_now_is_sent_again_and_what_is_refused_is_told(moody: typ
         (200, b'{"accepted":1,"rejected":[]}', {}),
         (400, b'{"code":"bad_events","message":"none","accepted":0,"rejected":[{"index":0,"reason":"plan","detail":"no"}]}', {}),
     ]
-    emitter = HttpEmitter(f"http://127.0.0.1:{moody.port}", "key", EmitterOptions(linger_s=2))  # type: ignore[attr-defined]
+    emitter = HttpEmitter(f"http://127.0.0.1:{moody.port}", "key", EmitterOptions(linger_s=60))  # type: ignore[attr-defined]
     started = time.monotonic()
     first = [emitter.emit("e", user_id="1", id=str(number)) for number in range(3)]
     emitter.flush(100)
