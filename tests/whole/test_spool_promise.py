@@ -19,6 +19,8 @@ from tests.whole.pipeline import Pipeline, pipeline_in
 
 pytestmark = [pytest.mark.broker, pytest.mark.clickhouse, pytest.mark.slow]
 
+#: Of a machine that does other things too.
+PATIENCE_S = 150.0
 PLAN = """
 [[apps]]
 id = "bank"
@@ -65,7 +67,7 @@ class Senders:
 
     def wait_for_more(self, count: int = 300) -> None:
         """Returns when so many events more have been acknowledged."""
-        goal, until = len(self.acked) + count, time.monotonic() + 90
+        goal, until = len(self.acked) + count, time.monotonic() + PATIENCE_S
         while len(self.acked) < goal:
             assert time.monotonic() < until, "nothing is acknowledged any more"
             time.sleep(0.02)
@@ -87,7 +89,7 @@ def metric(pipeline: Pipeline, name: str) -> float:
 
 
 def wait_for(pipeline: Pipeline, name: str, least: float, most: float) -> None:
-    until = time.monotonic() + 90
+    until = time.monotonic() + PATIENCE_S
     while not least <= (found := metric(pipeline, name)) <= most:
         assert time.monotonic() < until, f"{name} is {found}\n{pipeline.stages[-1].said()}"
         time.sleep(0.05)
@@ -99,13 +101,13 @@ def test_every_acknowledged_event_is_there_once_whoever_was_killed(tmp_path: Pat
         stages = [start() for start in starts]
         collector = pipeline.collector()
         for stage in (*stages, collector):
-            stage.wait_ready()
+            stage.wait_ready(PATIENCE_S)
         wait_for(pipeline, "kafka_up", 1, 1)
         senders = Senders(pipeline)
         senders.wait_for_more()
 
         collector.kill()  # with frames on their way to Kafka
-        collector = pipeline.collector().wait_ready()
+        collector = pipeline.collector().wait_ready(PATIENCE_S)
         senders.wait_for_more()
 
         pipeline.broker.kill()
@@ -114,28 +116,28 @@ def test_every_acknowledged_event_is_there_once_whoever_was_killed(tmp_path: Pat
         assert metric(pipeline, "spool_frames") > 0
 
         collector.kill()  # in the middle of writing its spool
-        collector = pipeline.collector().wait_ready()  # without Kafka
+        collector = pipeline.collector().wait_ready(PATIENCE_S)  # without Kafka
         senders.wait_for_more()
 
         pipeline.broker.start()
         wait_for(pipeline, "spooled_frames_total", 1, 1e9)
         time.sleep(random.Random(uuid.uuid4().int).random())
         collector.kill()  # while it drains, or just before or after
-        collector = pipeline.collector().wait_ready()
+        collector = pipeline.collector().wait_ready(PATIENCE_S)
         senders.wait_for_more()
 
         pipeline.broker.kill()
         senders.wait_for_more()
         collector.kill()
         pipeline.broker.start()
-        collector = pipeline.collector().wait_ready()
+        collector = pipeline.collector().wait_ready(PATIENCE_S)
         senders.wait_for_more()
 
         senders.stop()
         # a stage that ended because Kafka was away too long for it is started again, as a supervisor does
         stages = [stage if stage.process.poll() is None else start() for stage, start in zip(stages, starts, strict=True)]
         for stage in stages:
-            stage.wait_ready()
+            stage.wait_ready(PATIENCE_S)
         wait_for(pipeline, "spool_frames", 0, 0)
         wait_for(pipeline, "kafka_up", 1, 1)
         collector.stop()
