@@ -18,6 +18,7 @@ from deploy.up.ports import check_free
 from deploy.up.screen import Screen
 from deploy.up.supervisor import Process, Supervisor
 from ingest.contract.errors import ConfigError, UnavailableError
+from ingest.contract.privacy import KEY_VARIABLE
 from ingest.contract.settings import Settings
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -78,12 +79,14 @@ def _start(
 ) -> None:
     ours = str(Path(__file__).parents[2])
     path = os.pathsep.join([ours, *filter(None, [os.environ.get("PYTHONPATH")])])
+    secret = os.environ.pop(KEY_VARIABLE, "")  # the collector's, and nobody else's
     environment = {**os.environ, "FOOTFALL_CONFIG": str(config.resolve()), "PYTHONUNBUFFERED": "1", "PYTHONPATH": path}
     # -P: a folder `deploy` where the user happens to be is not ours.
     footfall = [sys.executable, "-P", "-m", "deploy.cli"]
 
     def process(part: Part) -> Process:
-        return Process(part, footfall, environment, log_dir)
+        own = {KEY_VARIABLE: secret} if secret and part.name == "collector" else {}
+        return Process(part, footfall, environment | own, log_dir)
 
     if not settings.kafka.servers():
         from deploy.up.broker import Broker  # Java and its jars: only where a broker of our own is wanted
