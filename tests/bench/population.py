@@ -9,6 +9,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Iterator
+from functools import cache
 from typing import NamedTuple
 
 from ingest.contract.settings import Settings
@@ -104,6 +105,7 @@ def _varied(record: Record, rng: random.Random) -> Record:
     return Record(parts, funnels)
 
 
+@cache
 def _every_other(step: int) -> int:
     """Positions of which the one that lies `step` above is not among them."""
     return sum(1 << position for position in range(80) if position // step % 2 == 0)
