@@ -26,6 +26,13 @@ _PROPS = f"""SELECT toJSONString(props) FROM events FINAL WHERE {_RECENT} AND ev
 ORDER BY cityHash64(id) LIMIT {{sample:UInt32}}"""
 
 
+class _Unset(dict[str, str]):
+    """The environment; a variable that is not set has a value of its own: a plan is checked where its secrets are not."""
+
+    def __missing__(self, name: str) -> str:
+        return f"not-set-{name}".ljust(24, "-")
+
+
 @click.group(
     short_help="Check the tracking plan, or propose one from traffic.",
     epilog="\b\nExamples:\n  footfall plan check --against old.toml\n  footfall plan infer >> footfall.toml\n",
@@ -48,14 +55,15 @@ def check(source: Source, against: Path | None, strict: bool) -> None:
     Exit code 0: nothing to mend; 1: there are errors, or incompatible changes; 2: it is no plan at all.
     """
     source = source.or_demo(True)
-    plan = load_settings(source)
+    environment = _Unset(os.environ)
+    plan = load_settings(source, environment)
     found = lint(plan)
     if against is not None:
         try:
             text = against.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
             raise ConfigError(f"{against} cannot be read: {error}") from error
-        found += changes(read_settings(text, os.environ, against.name), plan)
+        found += changes(read_settings(text, environment, against.name), plan)
     for one in found:
         click.echo(str(one))
     count = {level: sum(1 for one in found if one.level == level) for level in ("error", "warning")}

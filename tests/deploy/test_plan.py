@@ -248,6 +248,7 @@ def test_exit_codes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "was of type number and is of type integer now" in capsys.readouterr().out
     assert run(PAY + '[[events]]\nname = "Pay"') == 0
     assert run(PAY + '[[events]]\nname = "Pay"', "--strict") == 1
+    assert run(PAY + '[[apps]]\nid = "c"\nwrite_keys = ["${A_SECRET_THAT_IS_NOT_HERE}"]') == 0
     assert run("[[events]]\n") == 2
     assert "missing required field `name`" in capsys.readouterr().err
 
