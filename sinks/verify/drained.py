@@ -126,6 +126,8 @@ class Look:
             for topic in (names.events, names.metrics, names.merges)
         }
         self._settings = settings
+        #: Partition -> (from, up to): offsets between which there are a transaction's marks and no record.
+        self._only_markers: dict[Any, tuple[int, int]] = {}
         self.opened = time.monotonic()
         _probe(settings)
         try:
@@ -158,7 +160,8 @@ class Look:
             lags = {}
             for one in self._partitions[topic]:
                 offset = committed[one].offset if one in committed else -1
-                if max(offset, 0) < ends[one]:
+                known = self._only_markers.get(one, (0, 0))
+                if max(offset, 0) < ends[one] and not (known[0] <= max(offset, 0) and ends[one] <= known[1]):
                     lags[one] = max(offset, 0)
             left = self._records_left(lags, ends) if lags else 0
             if left:
@@ -188,7 +191,9 @@ class Look:
                         waiting.discard(one)
                         left += 1
                         consumer.pause(one)
-                waiting -= {one for one in waiting if consumer.position(one) >= ends[one]}
+                empty = {one for one in waiting if consumer.position(one) >= ends[one]}
+                self._only_markers |= {one: (committed[one], ends[one]) for one in empty}
+                waiting -= empty
             return left + len(waiting)
         finally:
             consumer.close()
