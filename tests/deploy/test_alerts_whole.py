@@ -213,21 +213,21 @@ def test_a_drop_of_traffic_pages_somebody_on_the_first_day_and_resolves(tmp_path
             return f"{numbers}\n{pager.told}\n{(tmp_path / 'prometheus.log').read_text()[-2000:]}"
 
         well = "app:footfall_events:level > app:footfall_events:expected"
-        until(lambda: "harbor" in prometheus.ask(well), 40, seen)
+        until(lambda: "harbor" in prometheus.ask(well), 180, seen)
         assert prometheus.ask("app:footfall_events:baseline")["harbor"] == pytest.approx(USUAL, rel=0.1)
-        until(lambda: not prometheus.ask('count by (app) (ALERTS{alertname="UserActivityDrop"})'), 40, seen)
+        until(lambda: not prometheus.ask('count by (app) (ALERTS{alertname="UserActivityDrop"})'), 180, seen)
         assert pager.last("UserActivityDrop", app="harbor") != "firing"
         usual.close()
-        until(lambda: pager.last("UserActivityDrop", app="harbor") == "firing", 40, seen)
+        until(lambda: pager.last("UserActivityDrop", app="harbor") == "firing", 180, seen)
         assert ("/page", "UserActivityDrop") in {(path, one["labels"]["alertname"]) for path, one in pager.told}
         usual.enter_context(traffic(pipeline))
         # The history did not come through Kafka, so the stream has no numbers of it.
         assert pipeline.run("verify", "--wait", "0").returncode == 1
-        until(lambda: pager.last("UserActivityDrop", app="harbor") == "resolved", 60, seen)
-        until(lambda: pager.last("ReconciliationDifference") == "firing", 20, seen)
+        until(lambda: pager.last("UserActivityDrop", app="harbor") == "resolved", 240, seen)
+        until(lambda: pager.last("ReconciliationDifference") == "firing", 120, seen)
         assert not pager.last("PipelineDown")
         stages[2].kill()
-        until(lambda: pager.last("PipelineDown", job="footfall-sinks") == "firing", 20, seen)
+        until(lambda: pager.last("PipelineDown", job="footfall-sinks") == "firing", 120, seen)
 
 
 def test_without_events_there_is_no_history_and_that_is_said(tmp_path: Path) -> None:

@@ -326,4 +326,4 @@ def test_a_broker_that_was_not_started_has_no_address(tmp_path: Path) -> None:
         _ = broker.bootstrap
     started = time.monotonic()
     broker.stop()
-    assert time.monotonic() - started < 1
+    assert time.monotonic() - started < 5

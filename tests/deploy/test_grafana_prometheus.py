@@ -133,7 +133,7 @@ class Prometheus:
             stdout=self._log,
             stderr=self._log,
         )
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 180
         while self._scrapes() < _SCRAPES:
             assert self._process.poll() is None, (folder / "log").read_text()
             assert time.monotonic() < deadline, (folder / "log").read_text()

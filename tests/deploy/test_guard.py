@@ -79,7 +79,7 @@ def test_the_child_is_terminated_when_the_guards_input_ends(start: Start) -> Non
     process = start(SLEEPER)
     assert first_line(process) == "ready"
     close_input(process)
-    assert process.wait(10) == 128 + signal.SIGTERM
+    assert process.wait(60) == 128 + signal.SIGTERM
 
 
 def test_a_child_that_ignores_sigterm_is_killed_after_the_grace(start: Start) -> None:
@@ -87,8 +87,8 @@ def test_a_child_that_ignores_sigterm_is_killed_after_the_grace(start: Start) ->
     assert first_line(process) == "ready"
     started = time.monotonic()
     close_input(process)
-    assert process.wait(10) == 128 + signal.SIGKILL
-    assert 0.25 < time.monotonic() - started < 5
+    assert process.wait(60) == 128 + signal.SIGKILL
+    assert 0.25 < time.monotonic() - started < 30
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -96,7 +96,7 @@ def test_a_signal_to_the_guard_terminates_the_child(start: Start, number: signal
     process = start(SLEEPER)
     assert first_line(process) == "ready"
     process.send_signal(number)
-    assert process.wait(10) == 128 + signal.SIGTERM
+    assert process.wait(60) == 128 + signal.SIGTERM
 
 
 def test_what_is_written_to_the_guard_neither_ends_nor_reaches_the_child(start: Start) -> None:
@@ -105,7 +105,7 @@ def test_what_is_written_to_the_guard_neither_ends_nor_reaches_the_child(start: 
     process.stdin.write(b"noise\n")
     process.stdin.flush()
     assert first_line(process) == "''"
-    assert process.wait(10) == 0
+    assert process.wait(60) == 0
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux kills the children of a dead process")

@@ -170,7 +170,7 @@ class Watch:
     def program(self, name: str, text: str) -> Process:
         return Process(Part(name, ("-c", text), ""), [sys.executable], dict(os.environ), self.folder)
 
-    def until(self, text: str, seconds: float = 15.0) -> None:
+    def until(self, text: str, seconds: float = 60.0) -> None:
         """Watches until that was said."""
         deadline = time.monotonic() + seconds
         while not any(text in line for line in self.said):
@@ -233,7 +233,7 @@ def test_parts_stop_in_reverse_order_each_after_the_other(watch: Watch) -> None:
     assert (watch.folder / "order").read_text() == "second first "
 
 
-def wait_for_text(path: Path, seconds: float = 15.0) -> str:
+def wait_for_text(path: Path, seconds: float = 60.0) -> str:
     """A file's content, once it has any."""
     deadline = time.monotonic() + seconds
     while not (path.exists() and (text := path.read_text())):

@@ -114,14 +114,14 @@ class RunningCollector:
         """Whether it says that it is ready."""
         return self.ask("/health/ready").status == 200
 
-    def wait_until_ready(self, ready: bool = True, seconds: float = 60) -> None:
+    def wait_until_ready(self, ready: bool = True, seconds: float = 180) -> None:
         """Returns when it is ready and Kafka takes frames, or neither."""
         until = time.monotonic() + seconds
         while self.ready() is not ready or self.metric("footfall_collector_kafka_up") != ready:
             assert time.monotonic() < until, f"not {'ready' if ready else 'away'} within {seconds} s"
             time.sleep(0.05)
 
-    def wait_for(self, metric: str, value: float, seconds: float = 60) -> None:
+    def wait_for(self, metric: str, value: float, seconds: float = 180) -> None:
         """Returns when a metric has a value."""
         until = time.monotonic() + seconds
         while (found := self.metric(metric)) != value:

@@ -70,7 +70,7 @@ class From:
 
 
 def eventually(check: Callable[[], bool]) -> None:
-    until = time.monotonic() + 40
+    until = time.monotonic() + 180
     while not check():
         assert time.monotonic() < until
         time.sleep(0.05)

@@ -46,7 +46,7 @@ def collector_process(settings: Settings, folder: Path) -> Iterator[None]:
 
 
 def _wait_until_ready(process: subprocess.Popen[bytes], port: int, folder: Path) -> None:
-    until = time.monotonic() + 60
+    until = time.monotonic() + 180
     while True:
         with contextlib.suppress(OSError):
             if ask(port, "/health/ready").status == 200:

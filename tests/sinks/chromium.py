@@ -51,7 +51,7 @@ class Chromium:
         #: Addresses that were asked for.
         self.requests: list[str] = []
         port_file = folder / "profile" / "DevToolsActivePort"
-        until = time.monotonic() + 30
+        until = time.monotonic() + 90
         while not (port_file.exists() and len(port_file.read_text().splitlines()) == 2):
             assert self._process.poll() is None, (folder / "chromium.log").read_text(errors="replace")[-2000:]
             assert time.monotonic() < until, "Chromium did not start"
@@ -60,7 +60,7 @@ class Chromium:
         for domain in ("Page", "Runtime", "Network", "Log"):
             self.call(f"{domain}.enable")
 
-    def _run(self, work: Coroutine[Any, Any, Any], seconds: float = 30.0) -> Any:
+    def _run(self, work: Coroutine[Any, Any, Any], seconds: float = 90.0) -> Any:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(seconds)
 
     async def _connect(self, port: int) -> None:
@@ -110,7 +110,7 @@ class Chromium:
         assert "exceptionDetails" not in result, result["exceptionDetails"]
         return result["result"].get("value")
 
-    def wait(self, script: str, seconds: float = 15.0) -> Any:
+    def wait(self, script: str, seconds: float = 60.0) -> Any:
         """Waits until an expression is truthy, and gives it. That it fails meanwhile is no matter: pages come and go."""
         until = time.monotonic() + seconds
         while True:

@@ -72,7 +72,7 @@ class SinksProcess:
         """Waits until /health/ready says so."""
         until(lambda: self.get("/health/ready")[0] == 200, self)
 
-    def wait(self, seconds: float = 30.0) -> int:
+    def wait(self, seconds: float = 120.0) -> int:
         """Waits for its end and returns the exit code."""
         code = self.process.wait(seconds)
         self._log.close()
@@ -101,7 +101,7 @@ class SinksProcess:
         self._log.close()
 
 
-def until(holds: Callable[[], bool], sinks: SinksProcess | None = None, seconds: float = 60.0) -> None:
+def until(holds: Callable[[], bool], sinks: SinksProcess | None = None, seconds: float = 240.0) -> None:
     """Waits until something holds; fails with what the process wrote."""
     deadline = time.monotonic() + seconds
     while not holds():

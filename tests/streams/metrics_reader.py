@@ -17,7 +17,7 @@ from streams.contract.total import Total, decode_total
 from tests.streams.plain import Number
 
 
-def read_committed(settings: Settings, topic: str, partitions: int, wait_s: float = 30.0) -> Iterator[Any]:
+def read_committed(settings: Settings, topic: str, partitions: int, wait_s: float = 120.0) -> Iterator[Any]:
     """Every committed record that a topic holds at the moment, partition by partition in order."""
     consumer = KafkaConsumer(
         bootstrap_servers=settings.kafka.servers(),

@@ -250,7 +250,7 @@ class Worker:
         except (urllib.error.HTTPError, OSError):
             return False
 
-    def wait_ready(self, wait_s: float = 40.0) -> Worker:
+    def wait_ready(self, wait_s: float = 180.0) -> Worker:
         """Waits until it is ready."""
         wait_for(lambda: self.ready() or self.process.poll() is not None, wait_s, f"ready: {self.log}")
         assert self.process.poll() is None, f"worker ended with {self.process.returncode}:\n{self.said}"
@@ -261,7 +261,7 @@ class Worker:
         self.process.send_signal(signal.SIGKILL)
         self.process.wait()
 
-    def stop(self, wait_s: float = 15.0) -> float:
+    def stop(self, wait_s: float = 60.0) -> float:
         """SIGTERM; how long it took to end. It must end with 0."""
         began = time.monotonic()
         self.process.send_signal(signal.SIGTERM)
@@ -302,7 +302,7 @@ class Rig:
         feed.start()
         return feed
 
-    def wait_done(self, wait_s: float = 60.0) -> None:
+    def wait_done(self, wait_s: float = 240.0) -> None:
         """Waits until every frame is acknowledged: then every total is committed."""
 
         def alive() -> bool:

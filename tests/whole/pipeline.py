@@ -50,7 +50,7 @@ class Stage:
         except OSError:
             return 0
 
-    def wait_ready(self, wait_s: float = 60.0) -> Stage:
+    def wait_ready(self, wait_s: float = 180.0) -> Stage:
         """Waits for /health/ready."""
         until = time.monotonic() + wait_s
         while self.answer("/health/ready") != 200:
@@ -72,7 +72,7 @@ class Stage:
         self.process.kill()
         self.process.wait()
 
-    def stop(self, wait_s: float = 30.0) -> None:
+    def stop(self, wait_s: float = 90.0) -> None:
         """SIGTERM; it must end with 0."""
         self.process.terminate()
         code = self.process.wait(wait_s)

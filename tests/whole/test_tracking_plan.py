@@ -52,7 +52,7 @@ def rows(pipeline: Pipeline, sql: str) -> list[tuple[Any, ...]]:
 
 def wait_for(pipeline: Pipeline, sql: str, wanted: int) -> None:
     """Until a count is so high."""
-    until = time.monotonic() + 60
+    until = time.monotonic() + 180
     while (found := int(rows(pipeline, sql)[0][0])) < wanted:
         assert time.monotonic() < until, f"{found} of {wanted}: {sql}"
         time.sleep(0.3)

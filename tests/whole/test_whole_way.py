@@ -129,7 +129,7 @@ def _still_runs(*stages: Stage) -> None:
         assert stage.process.poll() is None, f"{stage.name} did not go on by itself:\n{stage.said()}"
 
 
-def _wait_until_it_owns_all(worker: Stage, wait_s: float = 60.0) -> None:
+def _wait_until_it_owns_all(worker: Stage, wait_s: float = 240.0) -> None:
     until = time.monotonic() + wait_s
     while "owns partitions [0, 1, 2, 3]" not in worker.log.read_text(errors="replace"):
         assert time.monotonic() < until, worker.said()
