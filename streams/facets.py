@@ -46,20 +46,69 @@ def property_names(plan: Plan) -> list[str]:
 def event_decoder(plan: Plan) -> msgspec.json.Decoder[Any]:
     """A decoder of event lines that reads, of all properties, just those that the plan needs.
 
-    What it yields has EventHead's fields; `props` has an attribute `p0`, `p1`, ... for each of `property_names`, None if absent.
-    It takes and refuses the same lines as a decoder of EventHead.
+    What it yields has EventHead's fields; `props` is to be read with what `property_reader` gives. It takes and refuses the same
+    lines as a decoder of EventHead.
     """
     names = property_names(plan)
-    props = msgspec.defstruct(
-        "PlanProps",
-        [(f"p{index}", Any, None) for index in range(len(names))],
-        frozen=True,
-        rename={f"p{index}": name for index, name in enumerate(names)},
-    )
+    props: Any = dict[str, Any]
+    if not _is_nested(names):
+        props = msgspec.defstruct(
+            "PlanProps",
+            [(f"p{index}", Any, None) for index in range(len(names))],
+            frozen=True,
+            rename={f"p{index}": name for index, name in enumerate(names)},
+        )
     struct = msgspec.defstruct(
         "PlanEvent", [("props", props, msgspec.field(default_factory=props))], bases=(EventHead,), kw_only=True, gc=False
     )
     return msgspec.json.Decoder(struct)
+
+
+def property_reader(plan: Plan, name: str) -> Callable[[Any], object]:
+    """Reads a property of an event of the plan's `event_decoder`; None: the event has it not. An object is no property, what is
+    in it are properties of their own.
+
+    The one rule for names with dots: {"gift.kind": 1} and {"gift": {"kind": 1}} both have "gift.kind". Where an event has it
+    twice, the first that is not null counts. (It is how ClickHouse's JSON type sees it, see sinks.verify.expressions.prop.)
+    """
+    names = property_names(plan)
+    if not _is_nested(names):
+        read = attrgetter(f"props.p{names.index(name)}")
+
+        def read_one(event: Any) -> object:
+            value: object = read(event)
+            return None if isinstance(value, dict) else value
+
+        return read_one
+    return lambda event: _find(event.props, name)
+
+
+def properties_reader(plan: Plan) -> Callable[[Any], tuple[object, ...]] | None:
+    """Reads all of them at once, quickly; objects may be among them. None if there are none."""
+    names = property_names(plan)
+    if not names:
+        return None
+    if not _is_nested(names):
+        read = attrgetter(*(f"props.p{index}" for index in range(len(names))))
+        return read if len(names) > 1 else lambda event: (read(event),)
+    return lambda event: tuple(_find(event.props, name) for name in names)
+
+
+def _is_nested(names: list[str]) -> bool:
+    """Whether one of the names can be spread over nested objects; all properties must be looked at then, in their order."""
+    return any("." in name for name in names)
+
+
+def _find(props: dict[str, object], path: str) -> object:
+    for key, value in props.items():
+        if isinstance(value, dict):
+            if path.startswith(f"{key}."):
+                found = _find(value, path[len(key) + 1 :])
+                if found is not None:
+                    return found
+        elif key == path and value is not None:
+            return value
+    return None
 
 
 def _text(value: object) -> str | None:
@@ -82,7 +131,6 @@ class FacetRules:
     """The plan's facets, ready to be asked for events."""
 
     def __init__(self, plan: Plan) -> None:
-        names = property_names(plan)
         self._apps: dict[str, _AppRules] = {}
         for app in plan.apps:
             segments: list[_SegmentRule] = []
@@ -91,7 +139,7 @@ class FacetRules:
                     field, _, prop = segment.source.partition(".")
                     # an empty field is a field that the event does not have; an empty property is a value
                     absent = None if prop else ""
-                    read = attrgetter(f"props.p{names.index(prop)}" if prop else field)
+                    read = property_reader(plan, prop) if prop else attrgetter(field)
                     segments.append(_SegmentRule(segment.id, read, absent, frozenset(segment.values)))
             self._apps[app.id] = _AppRules(
                 passive=frozenset(app.passive_events),
@@ -104,8 +152,8 @@ class FacetRules:
                     _FunnelRule(
                         funnel.id,
                         funnel.by,
-                        [_step_rule(step, names, 1 << index) for index, step in enumerate(funnel.steps)]
-                        + [_step_rule(step, names, EXCLUDED) for step in funnel.exclude],
+                        [_step_rule(plan, step, 1 << index) for index, step in enumerate(funnel.steps)]
+                        + [_step_rule(plan, step, EXCLUDED) for step in funnel.exclude],
                     )
                     for funnel in plan.funnels
                     if funnel.app == app.id or any(group.id == funnel.app and app.id in group.apps for group in plan.groups)
@@ -165,9 +213,9 @@ class _StepRule(NamedTuple):
     bit: int
 
 
-def _step_rule(step: FunnelStep, names: list[str], bit: int) -> _StepRule:
+def _step_rule(plan: Plan, step: FunnelStep, bit: int) -> _StepRule:
     where: list[tuple[Callable[[Any], object], str | None]] = [
-        (attrgetter(f"props.p{names.index(name)}"), _text(value)) for name, value in step.where.items()
+        (property_reader(plan, name), _text(value)) for name, value in step.where.items()
     ]
     return _StepRule(step.event, where, bit)
 

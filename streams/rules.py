@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from operator import attrgetter
 from typing import Any, NamedTuple
 
 from ingest.contract.plan import Plan
 from ingest.contract.zones import HOUR_MS, Zone
-from streams.facets import FacetRules, event_decoder, property_names
+from streams.facets import FacetRules, event_decoder, properties_reader
 from streams.funnel import FunnelRule
 from streams.horizon import horizon_of
 
@@ -58,15 +57,12 @@ class Rules:
             "horizons.late_hours": str(plan.horizons.late_hours),
             "project.session_gap_minutes": str(plan.project.session_gap_minutes),
         }
-        names = property_names(plan)
-        self._props = attrgetter(*(f"props.p{index}" for index in range(len(names)))) if names else None
-        self._one_prop = len(names) == 1
+        self._props = properties_reader(plan)
 
     def traits_key(self, event: Any) -> tuple[Any, ...]:
         """What decides the traits of an event, and which steps it can be. May be unhashable, if a property is."""
         if self._props is None:
             return event.app, event.platform, event.version, event.channel
         values = self._props(event)
-        if self._one_prop:  # the type, because 1 and True are equal keys
-            return event.app, event.platform, event.version, event.channel, type(values), values
+        # the types, because 1 and True are equal keys
         return (event.app, event.platform, event.version, event.channel, *map(type, values), *values)

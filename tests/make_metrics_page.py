@@ -46,6 +46,9 @@ gauges in Prometheus (for what is current), and parameters of the API:
 * **`7d` and `30d`** end on `day` and are named by it; **`month`** is the calendar month and is named by its first day. What ends after
   today is not there yet; a month, and today, are counted as far as they have come.
 * **A segment's values** are those that the plan lists, and `other` for all else; an event without the property is in none.
+* **A property with a dot in its name** (`props.gift.kind`) is the same flat, `{"gift.kind": "tea"}`, and nested, `{"gift": {"kind": "tea"}}`,
+  as in ClickHouse's JSON column; an event that has it twice has the first that is not null. An object is no property itself: what is
+  in it are. Values are compared as text: `1` and `"1"` are the same, `true` is `"true"`; a number with a fraction or a list is `other`.
 """
 
 IDENTITY = """\

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable
 
 from ingest.contract.plan import Plan
-from sinks.verify.expressions import is_scalar, name, prop, text
+from sinks.verify.expressions import is_scalar, prop, text
 
 MINUTE_MS = 60_000
 
@@ -28,7 +28,7 @@ def _property(path: str) -> str:
     key = json.dumps(path, ensure_ascii=False) + ":"
     column = prop(path)
     return (
-        f"multiIf(dynamicType({column}) = 'None', if(toJSONString(props.^{name(path)}) = '{{}}', '', {text(key + '{}')}), "
+        f"multiIf(dynamicType({column}) = 'None', '', "
         f"{is_scalar(path)}, concat({text(key)}, toJSONString({column})), {text(key + '[]')})"
     )
 

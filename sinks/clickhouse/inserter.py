@@ -27,7 +27,7 @@ from sinks.stats import Stats
 log = logging.getLogger(__name__)
 
 #: One INSERT must be one part: nothing may cut it into blocks.
-_INSERT = {
+INSERT_OPTIONS = {
     "min_insert_block_size_rows": 4_000_000,
     "min_insert_block_size_bytes": 4 << 30,
     "max_insert_threads": 1,
@@ -70,7 +70,7 @@ class Inserter:
         """
         table = self._kind.table
         body = b"\n".join(row.line for row in rows)
-        options = _INSERT | {"log_comment": f"{self._kind.topic}|{rows[0].partition}|{offset}"}
+        options = INSERT_OPTIONS | {"log_comment": f"{self._kind.topic}|{rows[0].partition}|{offset}"}
         for attempt in count(1):
             try:
                 self._client.raw_insert(table, None, body, settings=options, fmt="JSONEachRow")

@@ -6,8 +6,8 @@ from collections.abc import Iterable
 
 from ingest.contract.plan import FunnelStep
 
-#: How the JSON column keeps what an event has as a text, a whole number or yes/no (a text that looks like a date is kept as one).
-_SCALARS = "('String', 'Int64', 'UInt64', 'Bool', 'Date', 'DateTime')"
+#: How the JSON column keeps what an event has as a text, a whole number or yes/no.
+_SCALARS = "('String', 'Int64', 'UInt64', 'Bool')"
 
 
 def text(value: str) -> str:
@@ -46,7 +46,8 @@ def month_of(day_number: str) -> str:
 
 
 def prop(path: str) -> str:
-    """The column of a property; a name with dots is the same as nesting."""
+    """The column of a property: a name with dots is the same as nesting, the first that is not null counts, and an object is none
+    (which is the rule of streams.facets.property_reader, too)."""
     return f"props.{name(path)}"
 
 

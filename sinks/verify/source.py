@@ -99,8 +99,7 @@ def _if(condition: str, value: str) -> str:
 def segment_facet(segment: Segment) -> str:
     """The segment's facet of an event, or NULL.
 
-    A property is looked at in the JSON column. A nested object is a property too (of no listed value), but an empty one leaves
-    no trace there.
+    A property is looked at in the JSON column.
     """
     other = text(f"{segment.id}:{OTHER}")
     if not segment.source.startswith("props."):
@@ -111,7 +110,7 @@ def segment_facet(segment: Segment) -> str:
     path = segment.source.removeprefix("props.")
     column = prop(path)
     return (
-        f"if(dynamicType({column}) = 'None', if(toJSONString(props.^{name(path)}) = '{{}}', NULL, {other}), "
+        f"if(dynamicType({column}) = 'None', NULL, "
         f"if({is_scalar(path)} AND toString({column}) IN ({texts(segment.values)}), "
         f"concat({text(segment.id + ':')}, toString({column})), {other}))"
     )

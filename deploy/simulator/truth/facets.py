@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from deploy.simulator.truth.happened import Happened
@@ -27,7 +28,7 @@ def facets_of(plan: Plan, one: Happened) -> list[str]:
             if value == "":
                 continue
         else:
-            value = one.props.get(segment.source[len("props.") :])
+            value = properties(one).get(segment.source[len("props.") :])
             if value is None:
                 continue
             if value is True or value is False:
@@ -38,12 +39,28 @@ def facets_of(plan: Plan, one: Happened) -> list[str]:
     return found
 
 
+def properties(one: Happened) -> dict[str, Any]:
+    """The event's properties by name; those in an object have its name and a dot before their own, the first of a name counts."""
+    found: dict[str, Any] = {}
+    for name, value in _leaves(one.props):
+        found.setdefault(name, value)
+    return found
+
+
+def _leaves(props: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    for name, value in props.items():
+        if isinstance(value, dict):
+            yield from ((f"{name}.{inner}", leaf) for inner, leaf in _leaves(value))
+        elif value is not None:
+            yield name, value
+
+
 def is_step(step: FunnelStep, one: Happened) -> bool:
     """Whether an event is a step: its name, and its properties, which are compared as text."""
     if one.event != step.event:
         return False
     for name, wanted in step.where.items():
-        value = one.props.get(name)
+        value = properties(one).get(name)
         if not isinstance(value, str | int) or as_text(value) != as_text(wanted):
             return False
     return True
