@@ -1,5 +1,5 @@
-"""Names of properties with dots, quotes, blanks, backslashes and Chinese; flat and nested. The stream, SQL, the truth, and a replay
-from ClickHouse read them alike."""
+"""Names of properties with dots, quotes, blanks, backslashes and Chinese; flat and nested. The stream, SQL, the truth, and a
+replay from ClickHouse read them alike."""
 
 from __future__ import annotations
 
@@ -83,8 +83,8 @@ def streamed(plan: Settings, lines: Iterable[bytes]) -> dict[TotalKey, int]:
                     )
             replay.wrote(step)
     found: dict[TotalKey, int] = {}
-    for key, value in last.values():
-        found[key] = found.get(key, 0) + value
+    for number, value in last.values():
+        found[number] = found.get(number, 0) + value
     return {key: value for key, value in found.items() if value}
 
 
