@@ -17,6 +17,7 @@ from ingest.contract.settings import Settings, read_settings
 from sinks.clickhouse.reader import connect
 from sinks.verify.main import verify_tables
 from sinks.verify.report import Report
+from tests.streams.worker_rig import wait_for
 from tests.whole.pipeline import ROOT, Pipeline, Stage, pipeline_in
 
 pytestmark = [pytest.mark.broker, pytest.mark.clickhouse, pytest.mark.slow]
@@ -171,3 +172,10 @@ def test_a_plan_that_changed_holds_for_the_past_while_the_old_one_serves_and_a_w
         after = footfall(config, "verify", "--wait", "300")
         assert after.returncode == 0, after.stdout + after.stderr
         assert len(totals(settings, "2")) > len(served)
+
+        # Kafka has them all, too: the same numbers, to the letter
+        again = footfall(config, "replay", "--layout", "3", "--from", "kafka")
+        assert again.returncode == 0, again.stderr
+        assert "the history is complete" in again.stderr
+        counted = [row for row in totals(settings, "2") if row[-1]]
+        wait_for(lambda: [row for row in totals(settings, "3") if row[-1]] == counted, 60, "the sinks to bring layout 3")
