@@ -222,15 +222,16 @@ class Partition:
             return
         if message.kind == "merged" or (message.kind == "handover" and message.layout not in ("", self._rules.layout)):
             return
-        self._advance(message.clock)
         record = self._record(message.person)
         if record is None:
             self._reject(line, "wrong_partition", f"person {message.person} is of another partition", offset, 0, appended)
         elif message.kind == "claim":
             if self.identity.grant(message.person, record, message.target):
                 self._dirty[message.person] = record
-        elif self.identity.take_over(record, message.record):
-            self._dirty[message.person] = record
+        else:
+            self._advance(message.clock)  # the record may know of days that this partition has not come to
+            if self.identity.take_over(record, message.record):
+                self._dirty[message.person] = record
 
     def forget(self, person: str) -> None:
         """The person's record goes, and what it counts in open windows. What comes later is a new person's.

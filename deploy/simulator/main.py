@@ -101,8 +101,7 @@ def truth_numbers(settings: Settings, journals: Iterable[Path], out: Path, now: 
 def _send_all(settings: Settings, options: Options, run: Run) -> None:
     scripts = make_scripts(settings)
     persons = make_persons(settings, options.seed, options.persons)
-    # Past days straight into Kafka go by in seconds: a login would be told to the other partition when its windows have closed.
-    past = _past(settings, options, make_scripts(settings, 0.0) if options.via == "kafka" else scripts, persons)
+    past = _past(settings, options, scripts, persons)
     if not options.live or options.via == "kafka":  # who decides on receipts must send them in order
         run.past(past, 0 if options.live else options.rate)
     if options.live and run.go_on():

@@ -200,6 +200,8 @@ class KafkaSender:
 
     #: Events on their way before the sender waits for acknowledgements.
     _IN_FLIGHT = 20_000
+    #: Receipts that go into Kafka side by side: it must have them before later ones, in whatever partition.
+    _STRIDE_MS = 2 * 3_600_000
 
     def __init__(self, settings: Settings, options: Options, journal: Journal, summary: Summary) -> None:
         # Kafka's client takes half a second to import: not for those who send over HTTP.
@@ -235,10 +237,15 @@ class KafkaSender:
         self._batch: list[Sent] = []
         self._waiting: list[tuple[int, int, list[Any]]] = []
         self._in_flight = 0
+        self._stride = 0
 
     def add(self, arrival: Arrival) -> None:
-        """Takes an event; sends when a batch for each partition has come together."""
+        """Takes an event; sends when a batch for each partition has come together, and what belongs together."""
         received, event = arrival
+        if received >= self._stride:
+            self.flush()
+            self._wait_for(0)
+            self._stride = received + self._STRIDE_MS
         self._lines.setdefault(partition_of(event.person, self._partitions), []).append(line(event, received))
         self._batch.append(sent(event, received))
         if len(self._batch) >= self._options.batch * self._partitions:
@@ -261,18 +268,21 @@ class KafkaSender:
             self._in_flight += count
             self._waiting.append((number, count, futures))
             self._batch, self._lines = [], {}
-        while self._in_flight > self._IN_FLIGHT:
-            self._wait()
+        self._wait_for(self._IN_FLIGHT)
 
     def close(self) -> None:
         """Sends the rest and waits until Kafka has it all."""
         try:
             self.flush()
             self._producer.flush(timeout=self._options.patience_s)
-            while self._waiting:
-                self._wait()
+            self._wait_for(0)
         finally:
             self._producer.close(timeout=10)
+
+    def _wait_for(self, most: int) -> None:
+        """Waits until no more than that many events are on their way."""
+        while self._in_flight > most:
+            self._wait()
 
     def _wait(self) -> None:
         number, count, futures = self._waiting.pop(0)

@@ -22,7 +22,9 @@ from streams.rules import Rules
 from streams.worker.consumer import InOrderConsumer
 from streams.worker.door import Door
 from streams.worker.kafka_options import aiokafka_options, faust_credentials
+from streams.worker.others import Others
 from streams.worker.ownership import Ownership
+from streams.worker.pacing import Pacing
 from streams.worker.process import end
 from streams.worker.recovery import install
 from streams.worker.stats import Stats
@@ -49,6 +51,7 @@ class WorkerApp(faust.App):
     logger = FAUST_LOG
 
     ownership: Ownership
+    pacing: Pacing
     kafka_options: dict[str, Any]
     door: Door
     stopping: asyncio.Event
@@ -60,6 +63,7 @@ class WorkerApp(faust.App):
     async def on_stop(self) -> None:
         self.stopping.set()
         await super().on_stop()  # waits until all frames that it has begun with are acknowledged
+        await self.pacing.close()
         await self.ownership.close()
         await self.door.stop()
 
@@ -140,9 +144,16 @@ def make_app(settings: Settings) -> WorkerApp:
             except BaseException as error:
                 end(error)
 
+    async def safe() -> None:
+        await ownership.checkpoint_all()
+        await app.consumer.commit()
+
+    pacing = app.pacing = Pacing(Others(names, kafka.partitions, app.kafka_options), ownership.frame, safe, lambda: app.consumer)
+    stats.watch_pace(lambda: pacing.held)
+
     @app.agent(topic(names.events), concurrency=1)
     async def frames(stream: Any) -> None:
-        await apply(stream, ownership.frame)
+        await apply(stream, pacing.frame)
 
     @app.agent(topic(names.merges), concurrency=1)
     async def merges(stream: Any) -> None:
@@ -160,6 +171,8 @@ def make_app(settings: Settings) -> WorkerApp:
                     with contextlib.suppress(TimeoutError):
                         await asyncio.wait_for(app.stopping.wait(), settings.worker.checkpoint_ms / 1000)
                 await ownership.checkpoint_all()
+                if pacing.is_brisk and not app.stopping.is_set():
+                    await app.consumer.commit()
         except asyncio.CancelledError:
             raise
         except BaseException as error:
@@ -169,6 +182,7 @@ def make_app(settings: Settings) -> WorkerApp:
     async def recovered() -> None:
         try:  # Faust swallows exceptions here
             await ownership.recovered()
+            pacing.go_on()
         except asyncio.CancelledError:
             raise
         except BaseException as error:

@@ -28,5 +28,10 @@ class InOrderConsumer(Consumer):
         self._acked_index[tp].clear()
         return last + 1
 
+    async def wait_empty(self) -> None:
+        """Before a rebalance and at the end: frames that wait for other partitions are let go, nobody would acknowledge them."""
+        self.app.pacing.let_go()
+        await super().wait_empty()
+
     async def _add_gap(self, tp: Any, offset_from: int, offset_to: int) -> None:
         """Not needed."""

@@ -35,6 +35,14 @@ class Stats:
         self._seconds.observe(seconds)
         self._last.labels(str(partition)).set(at)
 
+    def watch_pace(self, held: Callable[[], int]) -> None:
+        """Exposes how many partitions wait until others have come as far."""
+        Gauge(
+            "footfall_worker_waiting_partitions",
+            "Partitions held back until all others have come as far: more than a moment only while catching up",
+            registry=self.registry,
+        ).set_function(held)
+
     def watch(self, partitions: Callable[[], Mapping[int, Partition]]) -> None:
         """Exposes the counters of the partitions that are owned at the time of each scrape."""
         self.registry.register(_PartitionMetrics(partitions))
