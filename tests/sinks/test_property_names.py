@@ -4,7 +4,7 @@ replay from ClickHouse read them alike."""
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,13 +22,10 @@ from sinks.clickhouse.inserter import INSERT_OPTIONS
 from sinks.clickhouse.migrate import migrate
 from sinks.clickhouse.store import open_store
 from sinks.verify.main import sql_numbers
-from streams.contract.total import TotalKey, decode_total
-from streams.replay import Replay
-from streams.rules import Rules
+from tests.streams.streamed import streamed
 
 NAMES = ["gift.kind", "礼物.种类 名", 'a"b.c\\d', "it's.`x`.y", "%2E", "a..b", "gift", " ", "tail."]
 NOW = 1_790_000_000_000
-PARTITIONS = 3
 
 
 def make_settings(directory: str, names: list[str]) -> Settings:
@@ -61,31 +58,6 @@ def opened(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Any, Sett
     yield one, found
     one.close()
     store.close()
-
-
-def streamed(plan: Settings, lines: Iterable[bytes]) -> dict[TotalKey, int]:
-    """The stream's numbers of event lines."""
-    replay = Replay(Rules(plan), "events", PARTITIONS, {}, 1000)
-    last: dict[tuple[int, bytes], tuple[TotalKey, int]] = {}
-    for some in lines:
-        replay.feed(some, NOW)
-    busy = True
-    while busy:
-        busy = False
-        for step in replay.round(NOW):
-            busy = True
-            for key, line in step.taken.totals:
-                total = decode_total(line)
-                if total.window not in ("5m", "30m"):
-                    last[step.number, key] = (
-                        TotalKey(total.metric, total.app, total.facet, total.window, total.start),
-                        total.value,
-                    )
-            replay.wrote(step)
-    found: dict[TotalKey, int] = {}
-    for number, value in last.values():
-        found[number] = found.get(number, 0) + value
-    return {key: value for key, value in found.items() if value}
 
 
 def spread(name: str, value: Any, cuts: list[bool]) -> dict[str, Any]:
@@ -131,8 +103,8 @@ def test_the_stream_sql_truth_and_a_replay_see_the_same_properties(
     client.raw_insert("events", None, lines, settings=dict(INSERT_OPTIONS), fmt="JSONEachRow")
     expected = truth.numbers(plan, rows, NOW)
     assert {key: value for key, value in sql_numbers(client, plan, "named", NOW).items() if value} == expected
-    assert streamed(plan, [lines]) == expected
-    assert streamed(plan, ClickHouseHistory(client, plan).slices()) == expected
+    assert streamed(plan, [lines], NOW) == expected
+    assert streamed(plan, ClickHouseHistory(client, plan).slices(), NOW) == expected
 
 
 @pytest.mark.clickhouse
@@ -152,7 +124,7 @@ def test_a_plan_without_dots_in_names_takes_no_object_for_a_property(opened: tup
     ]
     lines = b"\n".join(map(msgspec.json.encode, rows))
     expected = truth.numbers(plan, rows, NOW)
-    assert streamed(plan, [lines]) == expected
+    assert streamed(plan, [lines], NOW) == expected
     client, _ = opened
     client.command("TRUNCATE TABLE events")
     client.raw_insert("events", None, lines, settings=dict(INSERT_OPTIONS), fmt="JSONEachRow")
