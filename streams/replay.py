@@ -4,6 +4,7 @@ each other through the merges topic. Pure: the shell brings events, and writes w
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
@@ -30,14 +31,19 @@ class Step(NamedTuple):
 class Replay:
     """The partitions of a new layout.
 
-    merges   person -> target, as granted by whoever serves: granted here before any event, so that a device that two persons
-             share stays with the same one. Grants that are not among them gather in `granted`, to be sent at the end
+    merges     person -> target, as granted by whoever serves: granted here before any event, so that a device that two persons
+               share stays with the same one. Grants that are not among them gather in `news`, to be sent at the end
+    undecided  ms: of claims that are made from then on, it may not be known here yet to whom they are granted. So they are not
+               decided here: they gather in `news`, too, and the merges topic says to all layouts which one came first
     """
 
-    def __init__(self, rules: Rules, topic: str, partitions: int, merges: Mapping[str, str], cached: int) -> None:
+    def __init__(
+        self, rules: Rules, topic: str, partitions: int, merges: Mapping[str, str], cached: int, undecided: int = sys.maxsize
+    ) -> None:
         self.events = 0
-        self.granted: list[tuple[int, bytes, bytes]] = []
+        self.news: list[tuple[int, bytes, bytes]] = []
         self._known = merges
+        self._undecided = undecided
         self._stores: list[dict[bytes, bytes]] = [{} for _ in range(partitions)]
         self.partitions = [
             Partition(rules, topic, number, partitions, self._stores[number], cached) for number in range(partitions)
@@ -86,7 +92,10 @@ class Replay:
         self.partitions[step.number].commit(step.taken)
         for number, person, line in step.merges:
             message = decode_merge(line)
-            if message.kind != "merged":
+            if message.kind == "merged":
+                if self._known.get(message.person) != message.target:
+                    self.news.append((number, person, line))
+            elif message.kind == "claim" and message.clock >= self._undecided and message.person not in self._known:
+                self.news.append((number, person, line))
+            else:
                 self.partitions[number].apply_merge(line, 0, 0)
-            elif self._known.get(message.person) != message.target:
-                self.granted.append((number, person, line))

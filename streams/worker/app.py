@@ -146,9 +146,12 @@ def make_app(settings: Settings) -> WorkerApp:
 
     async def safe() -> None:
         await ownership.checkpoint_all()
-        await app.consumer.commit()
+        if len(ownership.partitions) < kafka.partitions:  # another worker may wait for this one
+            await app.consumer.commit()
 
-    pacing = app.pacing = Pacing(Others(names, kafka.partitions, app.kafka_options), ownership.frame, safe, lambda: app.consumer)
+    pacing = app.pacing = Pacing(
+        Others(names, kafka.partitions, app.kafka_options), ownership.frame, ownership.merge, safe, lambda: app.consumer
+    )
     stats.watch_pace(lambda: pacing.held)
 
     @app.agent(topic(names.events), concurrency=1)
@@ -157,7 +160,7 @@ def make_app(settings: Settings) -> WorkerApp:
 
     @app.agent(topic(names.merges), concurrency=1)
     async def merges(stream: Any) -> None:
-        await apply(stream, ownership.merge)
+        await apply(stream, pacing.merge)
 
     @app.task
     async def checkpoints() -> None:

@@ -61,25 +61,36 @@ class _Shared:
             return self._answer
 
 
+class _Read:
+    """How far a topic's partitions are read: own ones by what this worker has taken in, any by what is committed."""
+
+    def __init__(self, committed: Callable[[], Awaitable[dict[int, int]]]) -> None:
+        self.own: dict[int, int] = {}
+        self.committed = committed
+
+
 class Pacing:
     """Frames go through `frame`, in order, to `join`: at once, or as soon as the others are there.
 
-    safe    makes what was joined so far safe, acknowledged and committed
-    fetching    gives Faust's consumer, which is told to fetch no more of a partition that waits
+    join, join_merge    take a frame, a message of the merges topic
+    safe                makes what was joined so far safe, acknowledged and committed
+    fetching            gives Faust's consumer, which is told to fetch no more of a partition that waits
     """
 
     def __init__(
         self,
         others: Others,
         join: Callable[[Any], Awaitable[None]],
+        join_merge: Callable[[Any], Awaitable[None]],
         safe: Callable[[], Awaitable[None]],
         fetching: Callable[[], Fetching],
     ) -> None:
         self._others = others
-        self._events_read = _Shared(others.events_read)
-        self._merges_read = _Shared(others.merges_read)
+        self._events = _Read(_Shared(others.events_read))
+        self._merges = _Read(_Shared(others.merges_read))
         self._merges_written = _Shared(others.merges_written)
-        self._join = join
+        self._join_frame = join
+        self._join_merge = join_merge
         self._safe = _Shared(safe)
         self._fetching = fetching
         self._paces: dict[int, Pace] = {}
@@ -120,6 +131,20 @@ class Pacing:
         if len(held) >= _MOST_HELD:
             self._fetching().on_buffer_full(TP(message.topic, number))
 
+    async def merge(self, event: Any) -> None:
+        """Passes a message of the merges topic on."""
+        if self._open:
+            await self._join_merge(event)
+            self._merges.own[event.message.partition] = event.message.offset + 1
+        else:
+            self._fetching().unacked.discard(event.message)
+
+    async def _join(self, event: Any) -> None:
+        round_ = self._round
+        await self._join_frame(event)
+        if self._round == round_:
+            self._events.own[event.message.partition] = event.message.offset + 1
+
     def let_go(self) -> None:
         """A rebalance or the end: what is held back will be read again. Until `go_on`, frames are passed over."""
         self._open = False
@@ -129,6 +154,8 @@ class Pacing:
                 self._fetching().unacked.discard(event.message)
         self._held.clear()
         self._paces.clear()
+        self._events.own.clear()
+        self._merges.own.clear()
 
     def go_on(self) -> None:
         """Partitions are assigned and recovered; reading begins at what was committed."""
@@ -170,11 +197,11 @@ class Pacing:
         has taken in what they tell it."""
         before = await self._ask(lambda: self._others.events_before(instant), round_)
         before.pop(number, None)
-        await self._until_read(self._events_read, before, round_)
+        await self._until_read(self._events, before, round_)
         told = await self._ask(self._merges_written, round_)
-        await self._until_read(self._merges_read, told, round_)
+        await self._until_read(self._merges, told, round_)
         answers = await self._ask(self._merges_written, round_)
-        await self._until_read(self._merges_read, {number: answers.get(number, 0)}, round_)
+        await self._until_read(self._merges, {number: answers.get(number, 0)}, round_)
 
     async def _ask(self, question: Callable[[], Awaitable[dict[int, int]]], round_: int) -> dict[int, int]:
         """An answer of Kafka, however long it takes; nothing once the partitions are others."""
@@ -188,13 +215,17 @@ class Pacing:
                 await asyncio.sleep(1.0)
         return {}
 
-    async def _until_read(self, question: Callable[[], Awaitable[dict[int, int]]], needed: dict[int, int], round_: int) -> None:
+    async def _until_read(self, topic: _Read, needed: dict[int, int], round_: int) -> None:
         pause = _LOOK_S
         seen: dict[int, int] = {}
         since = time.monotonic()
         while self._round == round_:
-            read = await self._ask(question, round_)
+            read = dict(topic.own)
             needed = {number: offset for number, offset in needed.items() if read.get(number, 0) < offset}
+            if not needed.keys() <= read.keys():  # of partitions of other workers, and those where nothing was read yet
+                for number, offset in (await self._ask(topic.committed, round_)).items():
+                    read[number] = max(offset, read.get(number, 0))
+                needed = {number: offset for number, offset in needed.items() if read.get(number, 0) < offset}
             if not needed:
                 return
             now = {number: read.get(number, 0) for number in needed}

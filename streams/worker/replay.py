@@ -20,6 +20,9 @@ from streams.rules import Rules
 from streams.worker.kafka_options import aiokafka_options
 from streams.worker.writer import CheckpointWriter
 
+#: Claims so young may still be on their way through the workers that serve.
+_UNDECIDED_MS = 3_600_000
+
 
 class Replayed(NamedTuple):
     """What a replay has made."""
@@ -57,7 +60,8 @@ async def _replay(settings: Settings, history: History, progress: Callable[[int]
     await group.start()
     try:
         await _refuse_if_used(group, names, settings)
-        made = Replay(Rules(settings), names.events, count, history.merges, settings.worker.cached_records)
+        undecided = _now() - _UNDECIDED_MS
+        made = Replay(Rules(settings), names.events, count, history.merges, settings.worker.cached_records, undecided)
         await asyncio.gather(*(writer.own(number) for number in range(count)))
         totals = 0
         for lines in history.slices():
@@ -65,7 +69,7 @@ async def _replay(settings: Settings, history: History, progress: Callable[[int]
             totals += await _settle(made, writer)
             progress(made.events)
         totals += await _settle(made, writer)
-        for number, person, line in made.granted:
+        for number, person, line in made.news:
             await writer.write(number, Taken([], [], [(number, person, line)], []))
         await _hand_on(group, names, history)
     finally:

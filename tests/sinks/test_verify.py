@@ -319,6 +319,17 @@ def test_active_now_is_compared_at_the_moment_that_the_total_is_of(client: Any) 
 
 
 @pytest.mark.clickhouse
+def test_active_now_that_stayed_the_same_while_one_came_and_one_went_is_compared_with_the_present(client: Any) -> None:
+    """At `made` an event received before was still on its way; it was read in the minute in which another one's went by."""
+    plan = msgspec.structs.replace(SETTINGS, kafka=msgspec.structs.replace(SETTINGS.kafka, partitions=1))
+    rows = [activity(MIDNIGHT), activity(MIDNIGHT + 4 * MINUTE + 50_000, person="u:2")]
+    put_all(client, both(client, rows))
+    put_totals(client, [total(TotalKey("active_users", "home", "", "5m", 0), 1, made=MIDNIGHT + 4 * MINUTE + 59_000)])
+    assert verify_tables(client, plan, None, "", MIDNIGHT + 5 * MINUTE + 10_000).ok
+    assert verify_tables(client, plan, None, "", MIDNIGHT + 20 * MINUTE).different == 1
+
+
+@pytest.mark.clickhouse
 def test_the_truth_is_the_third_way(client: Any, tmp_path: Path) -> None:
     numbers = both(client, [activity(MIDNIGHT)])
     put_all(client, numbers)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 
 import orjson
@@ -38,8 +39,8 @@ def lived() -> Cluster:
     return cluster
 
 
-def replayed(cluster: Cluster, merges: dict[str, str]) -> tuple[Replay, dict[Number, int]]:
-    made = Replay(cluster.rules, "t", PARTITIONS, merges, cached=2)
+def replayed(cluster: Cluster, merges: dict[str, str], undecided: int = sys.maxsize) -> tuple[Replay, dict[Number, int]]:
+    made = Replay(cluster.rules, "t", PARTITIONS, merges, 2, undecided)
     downstream = [Downstream() for _ in range(PARTITIONS)]
     for one, merge in EVENTS:
         line = one.line()
@@ -66,14 +67,28 @@ def test_a_shared_device_stays_with_whom_it_was_granted_to() -> None:
     assert cluster.merged == {"a:9": "u:bert"}
     made, numbers = replayed(cluster, cluster.merged)
     assert numbers == cluster.numbers()
-    assert not made.granted
+    assert not made.news
     assert made.events == len(EVENTS)
     assert not made.refused
 
 
+def test_claims_that_whoever_serves_may_not_have_decided_yet_are_left_to_the_topic() -> None:
+    """Both layouts grant a person to the first who claims it in the topic: the table of who is who is right for both."""
+    made, _ = replayed(lived(), {}, undecided=0)
+    assert [
+        (message.kind, message.person, message.target) for message in map(decode_merge, (line for _, _, line in made.news))
+    ] == [
+        ("claim", "a:9", "u:anna"),
+        ("claim", "a:9", "u:bert"),
+    ]
+    made, numbers = replayed(lived(), {"a:9": "u:bert"}, undecided=0)
+    assert numbers == lived().numbers()
+    assert not made.news
+
+
 def test_a_grant_that_nobody_has_made_yet_is_told_at_the_end() -> None:
     made, _ = replayed(lived(), {})
-    assert [(message.person, message.target) for message in map(decode_merge, (line for _, _, line in made.granted))] == [
+    assert [(message.person, message.target) for message in map(decode_merge, (line for _, _, line in made.news))] == [
         ("a:9", "u:anna")
     ]
 
