@@ -129,9 +129,8 @@ def make_app(settings: Settings) -> WorkerApp:
         table.data.apply(number, (), last)  # the records are in the map already: the partition shares it
 
     stats = Stats()
-    ownership = app.ownership = Ownership(
-        settings.worker, CheckpointWriter(names, app.kafka_options), stats, sum_up, make_partition, applied
-    )
+    writer = CheckpointWriter(names, app.kafka_options)
+    ownership = app.ownership = Ownership(settings.worker, writer, stats, sum_up, make_partition, applied)
     stats.watch(lambda: ownership.partitions)
     app.door = Door(settings.worker.host, settings.worker.port, stats.registry, lambda: ownership.ready)
 
@@ -144,13 +143,23 @@ def make_app(settings: Settings) -> WorkerApp:
             except BaseException as error:
                 end(error)
 
+    def is_alone() -> bool:
+        return len(ownership.partitions) == kafka.partitions
+
     async def safe() -> None:
         await ownership.checkpoint_all()
-        if len(ownership.partitions) < kafka.partitions:  # another worker may wait for this one
+        if not is_alone():  # another worker may wait for this one
             await app.consumer.commit()
 
     pacing = app.pacing = Pacing(
-        Others(names, kafka.partitions, app.kafka_options), ownership.frame, ownership.merge, safe, lambda: app.consumer
+        Others(names, kafka.partitions, app.kafka_options),
+        ownership.frame,
+        ownership.merge,
+        safe,
+        lambda: app.consumer,
+        kafka.partitions,
+        is_alone,
+        lambda: writer.merges_written,
     )
     stats.watch_pace(lambda: pacing.held)
 

@@ -7,7 +7,7 @@ import contextlib
 import logging
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Protocol
 
 from aiokafka.errors import KafkaError
@@ -75,6 +75,8 @@ class Pacing:
     join, join_merge    take a frame, a message of the merges topic
     safe                makes what was joined so far safe, acknowledged and committed
     fetching            gives Faust's consumer, which is told to fetch no more of a partition that waits
+    partitions          how many there are; is_alone: whether this worker has all of them
+    written             of the merges topic, the offset after the last message that this worker wrote
     """
 
     def __init__(
@@ -84,6 +86,9 @@ class Pacing:
         join_merge: Callable[[Any], Awaitable[None]],
         safe: Callable[[], Awaitable[None]],
         fetching: Callable[[], Fetching],
+        partitions: int,
+        is_alone: Callable[[], bool],
+        written: Callable[[], Mapping[int, int]],
     ) -> None:
         self._others = others
         self._events = _Read(_Shared(others.events_read))
@@ -93,6 +98,10 @@ class Pacing:
         self._join_merge = join_merge
         self._safe = _Shared(safe)
         self._fetching = fetching
+        self._partitions = partitions
+        self._is_alone = is_alone
+        self._written = written
+        self._alone_since = -1
         self._paces: dict[int, Pace] = {}
         self._held: dict[int, deque[Any]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -195,13 +204,32 @@ class Pacing:
     async def _others_reach(self, number: int, instant: int, round_: int) -> None:
         """Waits until all have read what came before, and have taken in what this partition tells them; then until this one
         has taken in what they tell it."""
-        before = await self._ask(lambda: self._others.events_before(instant), round_)
-        before.pop(number, None)
-        await self._until_read(self._events, before, round_)
-        told = await self._ask(self._merges_written, round_)
-        await self._until_read(self._merges, told, round_)
-        answers = await self._ask(self._merges_written, round_)
+        pause = _LOOK_S
+        while self._round == round_ and any(self._is_before(one, instant) for one in self._held if one != number):
+            await asyncio.sleep(pause)  # one of this worker's own goes on first
+            pause = min(_LONGEST_LOOK_S, pause * 1.5)
+        there = {number} | {one for one, held in self._held.items() if held}  # their next frame came later
+        if len(there) < self._partitions:
+            before = await self._ask(lambda: self._others.events_before(instant), round_)
+            await self._until_read(self._events, {one: offset for one, offset in before.items() if one not in there}, round_)
+        await self._until_read(self._merges, await self._told(round_), round_)
+        answers = await self._told(round_)
         await self._until_read(self._merges, {number: answers.get(number, 0)}, round_)
+
+    def _is_before(self, number: int, instant: int) -> bool:
+        held = self._held[number]
+        return not held or _appended(held[0]) < instant
+
+    async def _told(self, round_: int) -> dict[int, int]:
+        """For each partition of the merges topic, the offset after its last message, with all that this worker has to tell."""
+        if self._alone_since == round_:  # nobody else writes there
+            await self._safe()
+            return dict(self._written())
+        found: dict[int, int] = await self._ask(self._merges_written, round_)
+        if self._is_alone() and self._round == round_:
+            self._alone_since = round_
+            await self._until_read(self._merges, found, round_)
+        return found
 
     async def _ask(self, question: Callable[[], Awaitable[dict[int, int]]], round_: int) -> dict[int, int]:
         """An answer of Kafka, however long it takes; nothing once the partitions are others."""

@@ -35,6 +35,8 @@ class CheckpointWriter:
         self._names = names
         self._options = options
         self._producers: dict[int, AIOKafkaProducer] = {}
+        #: Partition of the merges topic -> offset after the last message that was written there.
+        self.merges_written: dict[int, int] = {}
 
     async def own(self, partition: int) -> None:
         """Takes the partition's transactional id; from here on, nobody else writes its records. Waits while Kafka is away."""
@@ -86,11 +88,16 @@ class CheckpointWriter:
             await producer.begin_transaction()
             last = await self._send_batches(producer, self._names.changelog, partition, taken.records)
             await self._send_batches(producer, self._names.metrics, partition, taken.totals)
-            for merges_partition, person, line in taken.merges:
+            told = [
                 await producer.send(self._names.merges, line, key=person, partition=merges_partition)
+                for merges_partition, person, line in taken.merges
+            ]
             for line in taken.rejected:
                 await producer.send(self._names.rejected, line, partition=0)
             await producer.commit_transaction()
+            for future in told:
+                place = await future
+                self.merges_written[place.partition] = max(place.offset + 1, self.merges_written.get(place.partition, 0))
         except ProducerFenced as error:
             raise FencedError(f"partition {partition} was taken over by another worker") from error
         except KafkaError as error:
