@@ -56,13 +56,16 @@ IDENTITY = """\
 
 * **Anonymous first.** An event without a user id belongs to the anonymous person of its device (`a:<anonymous id>`), and counts.
 * **Login.** When an SDK says that the two are one (identify, alias, `track_signup`, bind), all that the anonymous person did becomes
-  the user's, past days included: numbers that counted two persons go down to one, by themselves, within a second or two.
+  the user's, past days included: numbers that counted two persons go down to one, by themselves, within a second or two. So it is
+  for all that late events could still correct; an hour or day that had closed before the login keeps the number that was told.
 * **Afterwards**, what still comes under the anonymous id (another tab, a queue that was sent late) counts for that user.
 * **Shared devices.** An anonymous id belongs to the first user who logs in with it, for good. A second user on the same device has a
   record of their own with what they do while logged in; what they do before login counts for the first. Nobody is counted twice.
 * **Logout** ends nothing by itself: SDKs then make a new anonymous id (`reset`), and with it a new anonymous person begins. An SDK that
   keeps the old id goes on counting for its user.
-* **An unbinding** (`track_id_unbind`) takes nothing apart: what was told stays, and the unbound id goes on counting for the same person.
+* **Unbind** (`track_id_unbind`) undoes nothing: what two ids did together stays one person's, and the id stays with whom it was first
+  bound to. It joins nobody either. Events after it carry the login id themselves, and count for it; what is sent under the unbound id
+  alone (a phone number that a bank's customer has passed on) goes on counting for the first, so have the app log in first.
 * **Two user ids** that are told to be one become the one that sorts first as text; a user id is never merged into an anonymous one.
 * **Qualified activity** (`login = true` on an activity) looks at the event as it was sent: it must have carried the user id. A merge
   does not make what was done before login an activity of a logged-in person.
@@ -81,7 +84,9 @@ horizon, the session gap), count the raw events anew under a new layout, while t
 footfall replay --layout 2
 ```
 
-It ends by saying how to switch. Layouts are never added up; views show the layout that the sinks run with.
+It ends by saying how to switch. With `--from kafka` it reads what Kafka has not deleted yet instead of ClickHouse, and says from when on
+that is complete. Who is who is the same in all layouts: an id belongs to the first who claims it in the merges topic, which they
+share, and a replay leaves claims of its last hour to that topic. Layouts are never added up; views show the layout that the sinks run with.
 """
 
 

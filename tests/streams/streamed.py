@@ -18,19 +18,17 @@ def streamed(plan: Settings, lines: Iterable[bytes], now: int) -> dict[TotalKey,
     last: dict[tuple[int, bytes], tuple[TotalKey, int]] = {}
     for some in lines:
         replay.feed(some, now)
-    busy = True
-    while busy:
-        busy = False
-        for step in replay.round(now):
-            busy = True
-            for key, line in step.taken.totals:
-                total = decode_total(line)
-                if total.window not in ("5m", "30m"):
-                    last[step.number, key] = (
-                        TotalKey(total.metric, total.app, total.facet, total.window, total.start),
-                        total.value,
-                    )
-            replay.wrote(step)
+        busy = True
+        while busy:
+            busy = False
+            for step in replay.round(now):
+                busy = True
+                for key, line in step.taken.totals:
+                    total = decode_total(line)
+                    if total.window not in ("5m", "30m"):
+                        named = TotalKey(total.metric, total.app, total.facet, total.window, total.start)
+                        last[step.number, key] = named, total.value
+                replay.wrote(step)
     found: dict[TotalKey, int] = {}
     for number, value in last.values():
         found[number] = found.get(number, 0) + value
