@@ -75,7 +75,7 @@ def test_bad_rows_are_found_and_all_others_land(bench: Bench) -> None:
 
 def test_a_batch_that_takes_too_much_memory_is_halved_until_it_fits(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     lines = [event(one, props={f"p{number}": "x" * 50 for number in range(20)}) for one in range(4000)]
-    monkeypatch.setitem(inserter._INSERT, "max_memory_usage", 24_000_000)
+    monkeypatch.setitem(inserter.INSERT_OPTIONS, "max_memory_usage", 24_000_000)
     assert bench.land(lines) == 0
     assert bench.stored() == (4000, 4000)
     assert bench.failed()["too_large"] >= 1
@@ -83,7 +83,7 @@ def test_a_batch_that_takes_too_much_memory_is_halved_until_it_fits(bench: Bench
 
 
 def test_of_parts_only_the_last_is_stamped_with_the_batchs_offset(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(inserter._INSERT, "max_memory_usage", 24_000_000)
+    monkeypatch.setitem(inserter.INSERT_OPTIONS, "max_memory_usage", 24_000_000)
     bench.land([event(one, props={f"p{number}": "x" * 50 for number in range(20)}) for one in range(4000)])
     rows = bench.client.query("SELECT kafka_offset, count() FROM events GROUP BY 1 ORDER BY 1").result_rows
     assert [offset for offset, _ in rows] == [6, 7], "a process that ends in between has the whole batch sent again"
@@ -104,7 +104,7 @@ def test_a_read_only_server_is_waited_for_and_no_row_is_blamed(bench: Bench, mon
 
     bench.mend = stop
     with monkeypatch.context() as patch:
-        patch.setitem(inserter._INSERT, "readonly", 1)
+        patch.setitem(inserter.INSERT_OPTIONS, "readonly", 1)
         with pytest.raises(InterruptedError):
             bench.land([event(1)])
     assert "readonly" in bench.waits[0]
