@@ -27,6 +27,7 @@ from streams.codec import (
     encode_record,
     encode_state,
 )
+from streams.contract.history import MAX_AHEAD_MS
 from streams.contract.merge import decode_merge, encode_merge
 from streams.contributions import FunnelPlace, Scopes, contribute
 from streams.emission import Emission
@@ -41,8 +42,6 @@ from streams.resolve import Resolver
 from streams.rules import Rules
 from streams.totals import Totals, TotalsState
 
-#: A receipt may be ahead of the broker's clock by so much; further ahead it would close windows that are open.
-MAX_AHEAD_MS = 600_000
 NOT_PERSONS = (STATE_KEY, CLOCK_KEY)
 #: How far this machine's clock may be behind the newest receipt before the `now` windows miss somebody after a start.
 _CLOCK_SLACK_MINUTES = 120

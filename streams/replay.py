@@ -4,7 +4,6 @@ each other through the merges topic. Pure: the shell brings events, and writes w
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
@@ -14,6 +13,10 @@ from ingest.contract.partition import partition_of
 from streams.contract.merge import MergeMessage, decode_merge, encode_merge
 from streams.partition import Partition, Taken
 from streams.rules import Rules
+
+
+#: No receipt is as late (ms).
+NEVER = 1 << 62
 
 
 class _Line(msgspec.Struct):
@@ -38,7 +41,7 @@ class Replay:
     """
 
     def __init__(
-        self, rules: Rules, topic: str, partitions: int, merges: Mapping[str, str], cached: int, undecided: int = sys.maxsize
+        self, rules: Rules, topic: str, partitions: int, merges: Mapping[str, str], cached: int, undecided: int = NEVER
     ) -> None:
         self.events = 0
         self.news: list[tuple[int, bytes, bytes]] = []

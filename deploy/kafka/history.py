@@ -16,8 +16,8 @@ from ingest.contract.errors import UnavailableError
 from ingest.contract.event import good_lines
 from ingest.contract.settings import Settings, kafka_options
 from ingest.contract.topics import topic_names
+from streams.contract.history import MAX_AHEAD_MS
 from streams.contract.merge import decode_merge
-from streams.partition import MAX_AHEAD_MS
 
 #: Of a slice, at most: events in memory, and receipts, as what partitions hear of each other must not come late.
 SLICE_EVENTS = 100_000

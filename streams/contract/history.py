@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Protocol
 
+#: A receipt may be ahead of the broker's clock by so much; further ahead it would close windows that are open, and is refused.
+MAX_AHEAD_MS = 600_000
+
 
 class History(Protocol):
     """A stand of the raw events.
