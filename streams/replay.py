@@ -14,7 +14,6 @@ from streams.contract.merge import MergeMessage, decode_merge, encode_merge
 from streams.partition import Partition, Taken
 from streams.rules import Rules
 
-
 #: No receipt is as late (ms).
 NEVER = 1 << 62
 
