@@ -5,7 +5,8 @@
 Starts a broker, collector, worker and sinks with their default settings, sends live traffic of the demo's apps beside them, and
 tracks one new person after another in an app of its own, so that each call is one more user of today. Gauge and view are asked
 five times a second, the page's text has an observer (in a real Chromium); a Prometheus adds its own scrape interval. What the
-pipeline says of itself (its histograms of all traffic) is printed beside it.
+pipeline says of itself (its histograms of all traffic) is printed beside it. Visits unfold over minutes, so a short run has
+fewer events than the rate: the rate that is printed is what came.
 """
 
 from __future__ import annotations
@@ -138,9 +139,9 @@ def track(calls: int, seconds: float, url: str) -> list[float]:
 
 
 def background(settings: Settings, rate: int) -> None:
-    """Live traffic of the demo's apps at an even rate, in requests of 20 events, until it is stopped."""
+    """Live traffic of the demo's apps at an even rate, in requests of up to 100 events, until it is stopped."""
     settings = msgspec.structs.replace(settings, apps=[app for app in settings.apps if app.id != APP])
-    simulate(settings, Options(live=True, rate=rate, floor=1, batch=20, persons=20_000))
+    simulate(settings, Options(live=True, rate=rate, floor=1, batch=100, persons=20_000))
 
 
 def run(folder: Path, seconds: float, rate: int) -> None:
