@@ -14,8 +14,8 @@ import msgspec
 import pytest
 
 from deploy.kafka.broker import LocalBroker
-from deploy.kafka.ports import free_port as free_port
 from ingest.contract.settings import Settings, read_settings
+from tests.ports import free_port
 
 DEMO = Path(__file__).parent.parent / "deploy" / "demo.toml"
 PARTITIONS = 4

@@ -27,11 +27,11 @@ import msgspec
 import psutil
 
 from deploy.kafka.broker import LocalBroker
-from deploy.kafka.ports import free_port
 from deploy.kafka.topics import create_topics
 from ingest.collector.main import run
 from ingest.contract.settings import Settings, read_settings
 from tests.ingest.running import ask
+from tests.ports import free_port
 
 KEY = "bench-key"
 BATCH = 50

@@ -24,7 +24,6 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from deploy.entry import DEMO_FILE
 from deploy.kafka.broker import LocalBroker
-from deploy.kafka.ports import free_port
 from deploy.kafka.topics import create_topics
 from ingest.contract.partition import partition_of
 from ingest.contract.settings import Settings, read_settings
@@ -36,6 +35,7 @@ from streams.rules import Rules
 from streams.worker.kafka_options import aiokafka_options
 from streams.worker.writer import CheckpointWriter
 from tests.bench.population import Simulated, like, simulate
+from tests.ports import free_port
 from tests.streams.worker_rig import Worker
 
 _CHECKPOINT_RECORDS = 20_000

@@ -22,12 +22,12 @@ from kafka import KafkaProducer
 from deploy.entry import DEMO_FILE
 from deploy.kafka.admin import admin_client
 from deploy.kafka.broker import LocalBroker
-from deploy.kafka.ports import free_port
 from deploy.kafka.topics import create_topics
 from deploy.simulator.traffic import SimEvent
 from ingest.contract.settings import Settings, kafka_options, read_settings
 from ingest.contract.topics import topic_names
 from tests.bench.traffic import Frame, frames, full_rate, past_days
+from tests.ports import free_port
 from tests.streams.metrics_reader import lag, read_committed
 from tests.streams.worker_rig import Worker
 

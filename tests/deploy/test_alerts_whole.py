@@ -21,10 +21,10 @@ from typing import Any
 
 import pytest
 
-from deploy.kafka.ports import free_port
 from ingest.contract.settings import Settings, read_settings
 from sinks.clickhouse.migrate import migrate
 from sinks.clickhouse.store import open_store
+from tests.ports import free_port
 from tests.whole.pipeline import Pipeline, pipeline_in
 
 CONFIGURATION = Path(__file__).parents[2] / "deploy" / "prometheus"

@@ -18,7 +18,6 @@ import pytest
 from clickhouse_connect.driver.client import Client
 
 from deploy.grafana.build import files
-from deploy.kafka.ports import free_port
 from sinks.clickhouse.migrate import migrate
 from sinks.clickhouse.reader import connect
 from sinks.clickhouse.store import open_store
@@ -26,6 +25,7 @@ from sinks.front.opening import open_front
 from streams.contract.catalogue import CATALOGUE
 from tests.deploy.grafana_demo import Demo, fill, last_day, make_demo
 from tests.deploy.grafana_macros import Range, expand_sql
+from tests.ports import free_port
 
 FOLDER = Path(__file__).parents[2] / "deploy" / "grafana"
 TEXTS = files()

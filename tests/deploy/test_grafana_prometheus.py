@@ -20,7 +20,6 @@ import msgspec
 import pytest
 from prometheus_client import CollectorRegistry, start_http_server
 
-from deploy.kafka.ports import free_port
 from ingest.answers import SEGMENT_OK
 from ingest.collector.stats import Stats as CollectorStats
 from ingest.intake import Intake
@@ -38,6 +37,7 @@ from streams.worker.stats import Stats as WorkerStats
 from tests.deploy.grafana_demo import Demo, last_day, make_demo
 from tests.deploy.grafana_macros import Range, expand_promql
 from tests.deploy.test_grafana import CASES, VARIABLES, Case
+from tests.ports import free_port
 
 _PROMETHEUS = shutil.which("prometheus")
 pytestmark = pytest.mark.skipif(_PROMETHEUS is None, reason="no prometheus here: `apt-get install prometheus` has it")

@@ -13,11 +13,11 @@ from kafka.record import util as record_util
 
 from deploy.kafka.admin import admin_client
 from deploy.kafka.layout import FoundTopic, fault
-from deploy.kafka.ports import free_port
 from deploy.kafka.topics import check_topics, create_topics, require_crc32c
 from ingest.contract.errors import ConfigError, LayoutError, UnavailableError
 from ingest.contract.settings import Settings, kafka_options
 from ingest.contract.topics import TopicSpec, topic_names, topic_specs
+from tests.ports import free_port
 
 SPEC = TopicSpec(
     "shop.events",

@@ -18,8 +18,8 @@ import pytest
 
 from deploy.entry import Source, load_settings
 from ingest.contract.settings import Settings
-from tests.conftest import free_port
 from tests.deploy.test_cli import write_config
+from tests.ports import free_port
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -10,10 +10,10 @@ import msgspec
 import pytest
 
 from deploy.kafka.broker import LocalBroker
-from deploy.kafka.ports import free_port
 from deploy.kafka.topics import create_topics
 from ingest.contract.settings import Settings, read_settings
 from tests.ingest.running import RunningCollector
+from tests.ports import free_port
 
 APPS = """
 [[apps]]

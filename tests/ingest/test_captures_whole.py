@@ -16,7 +16,6 @@ import msgspec
 import pytest
 
 from deploy.kafka.broker import LocalBroker
-from deploy.kafka.ports import free_port
 from deploy.kafka.topics import create_topics
 from ingest.contract.event import Event
 from ingest.contract.settings import Settings
@@ -24,6 +23,7 @@ from tests.ingest.conftest import settings_on
 from tests.ingest.helpers import CAPTURES, captured, events, replay
 from tests.ingest.running import RunningCollector, ask, events_in
 from tests.ingest.wire import Wire, collector_process
+from tests.ports import free_port
 from tests.sinks.process import SinksProcess, number, rows, until
 
 pytestmark = [pytest.mark.broker, pytest.mark.clickhouse, pytest.mark.timeout(300)]

@@ -18,13 +18,13 @@ import msgspec
 import pytest
 
 from deploy.kafka.broker import LocalBroker
-from deploy.kafka.ports import free_port
 from deploy.kafka.topics import create_topics
 from ingest.collector.main import run
 from ingest.contract.errors import ConfigError, LayoutError, UnavailableError
 from ingest.contract.settings import Settings
 from tests.ingest.conftest import APPS, settings_on
 from tests.ingest.running import RunningCollector, ask, events_in
+from tests.ports import free_port
 
 pytestmark = [pytest.mark.broker, pytest.mark.timeout(120)]
 HEADERS = {"X-Write-Key": "SA_TOKEN"}

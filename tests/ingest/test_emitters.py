@@ -20,7 +20,6 @@ import msgspec
 import pytest
 
 from deploy.kafka.broker import LocalBroker
-from deploy.kafka.ports import free_port
 from deploy.kafka.topics import create_topics
 from ingest import Emitter, EmitterOptions, HttpEmitter
 from ingest.contract.errors import (
@@ -36,6 +35,7 @@ from ingest.contract.event import Event
 from ingest.emit.base import BaseEmitter
 from tests.ingest.conftest import settings_on
 from tests.ingest.running import RunningCollector, events_in
+from tests.ports import free_port
 
 pytestmark = [pytest.mark.broker, pytest.mark.timeout(240)]
 

@@ -11,7 +11,6 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from deploy.kafka.ports import free_port
 from deploy.kafka.topics import create_topics
 from ingest.contract.errors import ConfigError, UnavailableError
 from ingest.contract.settings import Settings, SinksSettings, read_settings
@@ -20,6 +19,7 @@ from sinks.clickhouse.store import open_store
 from sinks.console.guard import host_name
 from sinks.console.server import Console
 from tests.conftest import DEMO
+from tests.ports import free_port
 from tests.sinks.console_rig import Rig
 from tests.sinks.process import SinksProcess, until
 

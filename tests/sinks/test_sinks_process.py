@@ -13,13 +13,13 @@ import msgspec
 import pytest
 from kafka import KafkaAdminClient, KafkaProducer
 
-from deploy.kafka.ports import free_port
 from deploy.kafka.topics import create_topics
 from ingest.contract.rejected import Rejected
 from ingest.contract.settings import Settings
 from ingest.contract.topics import topic_names
 from sinks.clickhouse.store import open_store
 from streams.contract.total import Total, Window, encode_total, record_key
+from tests.ports import free_port
 from tests.sinks.conftest import over_http, writable_front
 from tests.sinks.process import NOON, ROOT, SinksProcess, event, number, produce, produce_events, rows, until
 

@@ -23,11 +23,11 @@ from zoneinfo import ZoneInfo
 import orjson
 from kafka import KafkaProducer
 
-from deploy.kafka.ports import free_port
 from deploy.kafka.topics import create_topics
 from ingest.contract.partition import partition_of
 from ingest.contract.settings import Settings, read_settings
 from ingest.contract.topics import topic_names
+from tests.ports import free_port
 from tests.streams.metrics_reader import lag, published
 from tests.streams.plain import Number, PlainEvent, PlainFunnel, recompute
 from tests.streams.plain import Rules as PlainRules

@@ -14,9 +14,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from deploy.kafka.broker import LocalBroker
-from deploy.kafka.ports import free_port
 from deploy.kafka.topics import create_topics
 from ingest.contract.settings import Settings, read_settings
+from tests.ports import free_port
 
 ROOT = Path(__file__).parents[2]
 DEMO = ROOT / "deploy" / "demo.toml"

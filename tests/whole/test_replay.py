@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 
-from deploy.kafka.ports import free_port
 from ingest.contract.settings import Settings, read_settings
 from sinks.clickhouse.reader import connect
 from sinks.verify.main import verify_tables
 from sinks.verify.report import Report
+from tests.ports import free_port
 from tests.streams.worker_rig import wait_for
 from tests.whole.pipeline import ROOT, Pipeline, Stage, pipeline_in
 
