@@ -8,6 +8,8 @@ from ingest.reasons import Reason, RefusedError
 
 GZIP_MAGIC = b"\x1f\x8b"
 _GZIP = 16 + zlib.MAX_WBITS
+#: Gzip members that may follow each other: SDKs send one, and each costs a copy of all that is left.
+_MAX_MEMBERS = 100
 _UNSUPPORTED = ("br", "zstd", "compress", "snappy", "lz4")
 
 
@@ -40,6 +42,8 @@ def _bounded(body: bytes, wbits: int, limit: int) -> bytes:
             if size > limit:
                 raise RefusedError(Reason.TOO_LARGE, f"the body is larger than {limit} bytes once decompressed")
             parts.append(part)
+            if len(parts) > _MAX_MEMBERS:
+                raise RefusedError(Reason.BAD_ENCODING, f"more than {_MAX_MEMBERS} gzip members follow each other")
             if not stream.eof:
                 raise RefusedError(Reason.BAD_ENCODING, "the compressed body is cut off")
             # gzip members may follow each other; padding of zeros may follow the last

@@ -9,7 +9,7 @@ import msgspec
 
 from ingest import answers
 from ingest.answers import Answer
-from ingest.contract.rejected import Rejected, payload_fields
+from ingest.contract.rejected import MAX_REQUEST_PAYLOAD_BYTES, Rejected, payload_fields
 from ingest.inflate import inflate
 from ingest.keys import Keys, KeyUse, authorization_key
 from ingest.limits import Limits
@@ -188,7 +188,7 @@ def rejected_of(refusal: Refusal, request: Request, route: Route, receipt: Recei
             of_all = msgspec.structs.replace(refusal, payload=envelope.encode()) if masked else None
             envelope = receipt.conceal(of_all, receipt.received).payload.decode() if of_all is not None else ""
             query = ""
-    payload, encoding, truncated = payload_fields(refusal.payload)
+    payload, encoding, truncated = payload_fields(refusal.payload, MAX_REQUEST_PAYLOAD_BYTES)
     context = {"protocol": route.protocol, "path": request.path, "method": request.method}
     if refusal.privacy:
         context["privacy"] = refusal.privacy

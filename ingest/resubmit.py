@@ -65,9 +65,11 @@ def again_of(headers: Mapping[str, str], now: int) -> Again | None:
 
 
 def kept_query(query: str) -> str:
-    """Of a query what a request needs when it is sent again; not the keys, nor the events themselves."""
-    pairs = [(name, value) for name, value in parse_qsl(query, max_num_fields=200) if name not in _NOT_KEPT]
-    kept = urlencode(pairs)
+    """Of a query what a request needs when it is sent again; not the keys, nor the events. "" where that is no query."""
+    try:
+        kept = urlencode([pair for pair in parse_qsl(query, max_num_fields=200) if pair[0] not in _NOT_KEPT])
+    except ValueError:  # more fields than that, or a lone surrogate
+        return ""
     return kept if len(kept) <= _MAX_KEPT else ""
 
 

@@ -180,6 +180,7 @@ class Server:
         held = _Held()
         try:
             body, cut = await self._read(request, held)
+            self._hold(0, held)  # small bodies may become large frames: there may be no room by now
             intake = self._intake(Request(request.method, path, query, request.headers, body, cut, address, foreign), route)
             if policy.by_key and (wait := policy.by_key.take_all(intake.charge, time.monotonic())):
                 return self._limited(route, "key", wait)

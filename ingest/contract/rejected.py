@@ -7,8 +7,10 @@ from typing import NamedTuple
 
 import msgspec
 
-#: Longest payload that is kept verbatim, in bytes; beyond, it is cut and `truncated` is set.
+#: Longest payload that is kept verbatim, in bytes; beyond, it is cut and `truncated` is set. Of an event, and of a whole request,
+#: which the collector keeps.
 MAX_PAYLOAD_BYTES = 256 * 1024
+MAX_REQUEST_PAYLOAD_BYTES = 2560 * 1024
 #: The name, among an event's ids, of the rejection that it was sent again after.
 REJECTION_ID = "rejection"
 
@@ -40,14 +42,20 @@ class Rejected(msgspec.Struct, kw_only=True, omit_defaults=True):
     context: dict[str, str] = {}
 
 
-def payload_fields(payload: bytes) -> tuple[str, str, bool]:
-    """(payload, encoding, truncated) for any bytes, so that they fit a Rejected and can be had back."""
-    truncated = len(payload) > MAX_PAYLOAD_BYTES
-    payload = payload[:MAX_PAYLOAD_BYTES]
+def payload_fields(payload: bytes, limit: int = MAX_PAYLOAD_BYTES) -> tuple[str, str, bool]:
+    """(payload, encoding, truncated) for any bytes, so that they fit a Rejected and can be had back.
+
+    In JSON they take a third more than `limit` at most, or, while they are no larger than MAX_PAYLOAD_BYTES, six times as much.
+    """
+    truncated = len(payload) > limit
+    payload = payload[:limit]
     try:
-        return payload.decode(), "utf-8", truncated
+        text = payload.decode()
     except UnicodeDecodeError:
         return base64.b64encode(payload).decode(), "base64", truncated
+    if len(payload) > MAX_PAYLOAD_BYTES and len(msgspec.json.encode(text)) > limit * 4 // 3:
+        return base64.b64encode(payload).decode(), "base64", truncated
+    return text, "utf-8", truncated
 
 
 def payload_of(row: Rejected) -> bytes:

@@ -88,7 +88,8 @@ class CollectorSettings(Table, frozen=True, kw_only=True):
     metrics_port: Port = 8093
     #: How long events are gathered into a frame before it is sent.
     linger_ms: Annotated[int, msgspec.Meta(ge=0, le=1000)] = 5
-    max_body_bytes: Positive = 5 * 1024 * 1024
+    #: SDKs fill batches of up to 5 MiB, and put one event on top.
+    max_body_bytes: Positive = 6 * 1024 * 1024
     max_inflated_bytes: Positive = 20 * 1024 * 1024
     max_batch_events: Positive = 1000
     max_event_bytes: Positive = 64 * 1024

@@ -55,6 +55,7 @@ HOSTILE: list[bytes] = [
     b"\x1f\x8b\x08\x00" + b"\x00" * 50,
     gzip.compress(b"{}")[:-6],
     gzip.compress(gzip.compress(b'{"event":"e"}')),
+    gzip.compress(b"") * 40_000,
     b"data=%%%&data_list=!!!&gzip=1",
     b"data_list=" + quote(base64.b64encode(gzip.compress(b"["))).encode(),
     b"data=" + b"A" * 100_001,
