@@ -12,6 +12,7 @@ import msgspec
 from kafka import KafkaConsumer, TopicPartition
 from kafka.errors import KafkaError
 
+from ingest.contract.control import read_control
 from ingest.contract.errors import UnavailableError
 from ingest.contract.event import good_lines
 from ingest.contract.settings import Settings, kafka_options
@@ -103,8 +104,11 @@ class KafkaHistory:
         """Event lines, a slice at a time, in the order in which their frames came into Kafka, whatever the partition."""
         lines: list[bytes] = []
         first = newest = 0
+        forgotten = self._forgotten()
         for record in self._in_order():
             for event, line in good_lines(record.value or b"")[0]:
+                if forgotten and record.offset <= forgotten.get((record.partition, event.person), -1):
+                    continue
                 if event.received > record.timestamp + MAX_AHEAD_MS:
                     continue  # the worker refuses it, too
                 lines.append(line)
@@ -115,6 +119,19 @@ class KafkaHistory:
                 lines, first = [], newest
         if lines:
             yield b"\n".join(lines)
+
+    def _forgotten(self) -> dict[tuple[int, str], int]:
+        """Persons whom `footfall forget` has removed, by partition: up to which offset their events are gone."""
+        found: dict[tuple[int, str], int] = {}
+        for one, records in self._records(self._partitions, self._ends):
+            for record in records:
+                control = read_control(record.value or b"")
+                if control is not None:
+                    gone = [(control.person, record.offset)] if control.control == "forget" else []
+                    gone += [(erased.person, erased.upto) for erased in control.erase]
+                    for person, upto in gone:
+                        found[one.partition, person] = max(upto, found.get((one.partition, person), -1))
+        return found
 
     def _in_order(self) -> Iterator[Any]:
         """The frames of all partitions by the time at which they came in."""

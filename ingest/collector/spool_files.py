@@ -143,6 +143,10 @@ class SpoolFiles:
             with contextlib.suppress(OSError):
                 os.ftruncate(self._fd, segment.size)
             self.seal()
+            if not segment.entries:
+                with contextlib.suppress(OSError):
+                    segment.path.unlink()
+                self.segments.remove(segment)
             raise
         segment.size += sum(map(len, buffers))
         segment.entries = number

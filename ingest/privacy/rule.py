@@ -24,6 +24,8 @@ _YEAR_MS = 31_556_952_000
 _FIRST_YEAR = 1970
 #: An id that was made of the event's content: who tries all numbers that were masked finds the right one by it.
 _CONTENT_ID = re.compile(r"[0-9a-f]{40}")
+#: What a reason's words repeat of the event.
+_QUOTED = re.compile(r"`[^`]*`|\"[^\"]*\"|'[^']*'")
 _ADDRESS_NAMES = (b'ip"', b'Ip"', b'ddress"', b'_addr"')
 _CRC = "crc"
 _CRC_MEMBER = b'"crc"'
@@ -142,7 +144,7 @@ class Privacy:
         ids = EventIds(event, self._hasher) if self._hash_ids else None
         year = _FIRST_YEAR + event.received // _YEAR_MS
         self._documents(event, rules, ids, year, found)
-        self._columns(event, rules, ids)
+        self._columns(event, rules, ids, year)
         for what in found:
             self.counts[event.app, what] += 1
 
@@ -173,12 +175,13 @@ class Privacy:
                 setattr(event, name, rules.detectors.mask(getattr(event, name), year, found))
             event.violations = [rules.detectors.mask(one, year, found) for one in event.violations]
 
-    def _columns(self, event: EventLine, rules: AppRules, ids: EventIds | None) -> None:
+    def _columns(self, event: EventLine, rules: AppRules, ids: EventIds | None, year: int) -> None:
         """The event's ids."""
         if rules.kept.deny and any(map(rules.denies_id, event.ids)):
             own = event.person[2:]
             event.ids = {name: value for name, value in event.ids.items() if value == own or not rules.denies_id(name)}
         made = len(event.id) == _CONTENT_LENGTH and _CONTENT_ID.fullmatch(event.id) is not None
+        made = made or (bool(rules.detectors) and rules.detectors.mask(event.id, year, set()) != event.id)
         if ids is not None:
             made = made or any(len(one) >= _LEAST_ID and one in event.id for one in ids.hashes)
             event.event, event.channel = ids.within(event.event), ids.within(event.channel)
@@ -213,6 +216,7 @@ class Privacy:
         if rules is not None and rules.detectors:
             detail = rules.detectors.mask(detail, year, found)
         if note == "dropped":
+            detail = _QUOTED.sub("...", detail)
             found.add(PAYLOAD)
         for what in found:
             self.counts[refusal.app, what] += 1

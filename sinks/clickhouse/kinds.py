@@ -130,7 +130,8 @@ class Rejected:
         return RejectedBatch(partition, self.topic)
 
     def held(self, query: Query, committed: Mapping[int, int | None]) -> dict[int, int]:
-        return _of_topic(query, self.table, self.topic, list(committed))
+        # The newest rows may have been erased with a person: they must not come back.
+        return _all_committed(_of_topic(query, self.table, self.topic, list(committed)), committed)
 
 
 class Merges:
@@ -153,15 +154,20 @@ class Merges:
         # Few records become rows, so rows say little about how far this sink has come. What was committed is in the table,
         # unless the table was emptied.
         found = _offsets(query("SELECT partition, max(offset) FROM person_merges GROUP BY partition", {}))
-        if not found:
-            return {}
-        read = {partition: offset - 1 for partition, offset in committed.items() if offset}
-        return {one: max(read.get(one, -1), found.get(one, -1)) for one in committed if one in read or one in found}
+        return _all_committed(found, committed)
 
 
 def kinds(settings: Settings) -> tuple[Kind, ...]:
     """All of them."""
     return Events(settings), Metrics(settings), Rejected(settings), Merges(settings)
+
+
+def _all_committed(found: Mapping[int, int], committed: Mapping[int, int | None]) -> dict[int, int]:
+    """What a table holds if rows say little about it: what was committed, unless it was emptied (nothing is `found`)."""
+    if not found:
+        return {}
+    read = {partition: offset - 1 for partition, offset in committed.items() if offset}
+    return {one: max(read.get(one, -1), found.get(one, -1)) for one in committed if one in read or one in found}
 
 
 def next_offset(held: int | None, committed: int | None, beginning: int, atomic: bool) -> int:

@@ -7,6 +7,7 @@ import contextlib
 import gc
 import logging
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Iterable
 from typing import Any
 
@@ -54,6 +55,7 @@ class Ownership:
         self._applied = applied
         self._owned: dict[int, Owned] = {}
         self._assigned: set[int] = set()
+        self._times_gained: Counter[int] = Counter()
         self.recovered_once = False
         self._closed = False
 
@@ -79,16 +81,21 @@ class Ownership:
         for number in new:
             self._owned.pop(number, None)
             self._assigned.add(number)
+            self._times_gained[number] += 1
         if new:
             log.info("owns partitions %s", sorted(self._assigned))
 
     async def recovered(self) -> None:
-        """The store holds all of the assigned partitions: sums up those that are new."""
+        """The store holds all of the assigned partitions: sums up those that are new.
+
+        A partition that goes meanwhile and comes back is read anew, and summed up after that.
+        """
+        gained = self._times_gained.copy()
         started, persons = time.perf_counter(), 0
         new = sorted(self._assigned - set(self._owned))
         summed = await self._sum_up(new)
         for number in new:
-            if number in self._assigned and number not in self._owned:  # it may have gone meanwhile, and come back
+            if number in self._assigned and number not in self._owned and self._times_gained[number] == gained[number]:
                 self._owned[number] = Owned(self._make(number, summed.get(number)))
                 persons += self._owned[number].partition.persons
             await asyncio.sleep(0)  # heartbeats and health between partitions

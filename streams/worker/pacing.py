@@ -143,8 +143,10 @@ class Pacing:
     async def merge(self, event: Any) -> None:
         """Passes a message of the merges topic on."""
         if self._open:
+            round_ = self._round
             await self._join_merge(event)
-            self._merges.own[event.message.partition] = event.message.offset + 1
+            if self._round == round_:
+                self._merges.own[event.message.partition] = event.message.offset + 1
         else:
             self._fetching().unacked.discard(event.message)
 

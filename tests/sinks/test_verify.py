@@ -323,7 +323,7 @@ def test_active_now_that_stayed_the_same_while_one_came_and_one_went_is_compared
     """At `made` an event received before was still on its way; it was read in the minute in which another one's went by."""
     plan = msgspec.structs.replace(SETTINGS, kafka=msgspec.structs.replace(SETTINGS.kafka, partitions=1))
     rows = [activity(MIDNIGHT), activity(MIDNIGHT + 4 * MINUTE + 50_000, person="u:2")]
-    put_all(client, both(client, rows))
+    put_all(client, both(client, rows, MIDNIGHT + 5 * MINUTE + 10_000))
     put_totals(client, [total(TotalKey("active_users", "home", "", "5m", 0), 1, made=MIDNIGHT + 4 * MINUTE + 59_000)])
     assert verify_tables(client, plan, None, "", MIDNIGHT + 5 * MINUTE + 10_000).ok
     assert verify_tables(client, plan, None, "", MIDNIGHT + 20 * MINUTE).different == 1

@@ -84,14 +84,16 @@ class Pipeline:
 
     plan     the plan; more: TOML that is put behind it
     quick    shorter times than the defaults: checkpoints and batches come more often, a dead worker is noticed sooner
+    spools   whether the collector spools while the broker is away
     """
 
-    def __init__(self, folder: Path, more: str = "", plan: str = "", quick: bool = True) -> None:
+    def __init__(self, folder: Path, more: str = "", plan: str = "", quick: bool = True, spools: bool = True) -> None:
         self.folder = folder
         self.broker = LocalBroker(folder / "var", jvm=("-XX:TieredStopAtLevel=1",))
         self.broker.start()
         self.stages: list[Stage] = []
         self._worker, self._sinks = ("session_timeout_ms = 6000\ncheckpoint_ms = 250", "batch_ms = 300") if quick else ("", "")
+        self._collector = "" if spools else "spool_bytes = 0"
         self._plan = (plan or DEMO.read_text().replace('data_dir = "var"', "")) + more
         self.config = folder / "footfall.toml"
         self.settings = self._write(self.config, worker_port=free_port())
@@ -110,6 +112,7 @@ partitions = 4
 [collector]
 port = {collector}
 metrics_port = {metrics}
+{self._collector}
 [worker]
 port = {worker_port}
 {self._worker}
@@ -189,9 +192,9 @@ console_port = {console}
 
 
 @contextlib.contextmanager
-def pipeline_in(folder: Path, more: str = "", plan: str = "") -> Iterator[Pipeline]:
+def pipeline_in(folder: Path, more: str = "", plan: str = "", spools: bool = True) -> Iterator[Pipeline]:
     """A pipeline that leaves no process behind."""
-    pipeline = Pipeline(folder, more, plan)
+    pipeline = Pipeline(folder, more, plan, spools=spools)
     try:
         yield pipeline
     finally:
