@@ -255,7 +255,7 @@ def show(name: str, found: Measured, events: int, limit: Measured | None = None)
     each = found.cpu_us / events
     cells = [f"{found.requests * events:,.0f}", f"{each:.1f}", f"{1e6 / each:,.0f}", f"{found.p50_ms:.1f}", f"{found.p99_ms:.1f}"]
     if limit is not None:
-        cells += [f"{limit.cpu_us / events:.1f}", f"{found.cpu_us / limit.cpu_us:.1f}x"]
+        cells += [f"{limit.cpu_us / events:.1f}", f"{limit.p99_ms:.1f}", f"{found.cpu_us / limit.cpu_us:.1f}x"]
     print(f"{name:36}" + "".join(f"{cell:>16}" for cell in cells), flush=True)
 
 
