@@ -261,7 +261,9 @@ class Server:
         try:
             return take(request, route, policy.keys, policy.limits, received, policy.rules, policy.conceal)
         except Exception as error:
-            log.exception("a request to %s could not be read; it is kept in the rejected topic", request.path)
+            said = "a request to %s could not be read (%s); it is kept in the rejected topic"
+            # an error's own words may repeat what privacy rules take out
+            log.error(said, request.path, type(error).__name__, exc_info=policy.privacy is None)
             return unforeseen(request, route, policy.keys, policy.limits, received, error, policy.conceal)
         finally:
             if policy.privacy is not None:
