@@ -278,7 +278,7 @@ def main() -> None:
             wait_for(settings.collector.port)
             wait_for(bare_port)
             collector, bare = (psutil.Process(child.pid) for child in children)
-            heads = ("events/s", "CPU us/event", "events/s a core", "p50 ms", "p99 ms", "bare us/event", "ratio")
+            heads = ("events/s", "CPU us/event", "events/s a core", "p50 ms", "p99 ms", "bare us/event", "bare p99 ms", "ratio")
             print(" " * 36 + "".join(f"{head:>16}" for head in heads))
             for name, (make, events) in KINDS.items():
                 requests = [make(number * events) for number in range(400 if events > 1 else 4000)]
