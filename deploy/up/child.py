@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Mapping, Sequence
@@ -85,10 +84,3 @@ def answers_ready(url: str, timeout_s: float = 2.0) -> bool:
             return bool(answer.status == 200)
     except (OSError, urllib.error.URLError, ValueError):
         return False
-
-
-def wait_for_end(children: Sequence[Child], seconds: float) -> None:
-    """Waits until all have ended, or for so long."""
-    until = time.monotonic() + seconds
-    while time.monotonic() < until and any(child.exit_code() is None for child in children):
-        time.sleep(0.05)
