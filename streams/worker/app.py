@@ -19,6 +19,7 @@ from ingest.contract.settings import Settings
 from ingest.contract.topics import topic_names
 from streams.partition import Partition, Summary
 from streams.rules import Rules
+from streams.worker.background import check_alive
 from streams.worker.consumer import InOrderConsumer
 from streams.worker.door import Door
 from streams.worker.kafka_options import aiokafka_options, faust_credentials
@@ -69,7 +70,7 @@ class WorkerApp(faust.App):
 
 
 def make_app(settings: Settings) -> WorkerApp:
-    """The worker for these settings. uvloop, if wanted, must be installed before Faust is imported (streams.worker.main)."""
+    """The worker for these settings."""
     install()
     names = topic_names(settings)
     kafka = settings.kafka
@@ -151,8 +152,9 @@ def make_app(settings: Settings) -> WorkerApp:
         if not is_alone():  # another worker may wait for this one
             await app.consumer.commit()
 
+    others = Others(names, kafka.partitions, app.kafka_options)
     pacing = app.pacing = Pacing(
-        Others(names, kafka.partitions, app.kafka_options),
+        others,
         ownership.frame,
         ownership.merge,
         safe,
@@ -183,6 +185,7 @@ def make_app(settings: Settings) -> WorkerApp:
                     with contextlib.suppress(TimeoutError):
                         await asyncio.wait_for(app.stopping.wait(), settings.worker.checkpoint_ms / 1000)
                 await ownership.checkpoint_all()
+                check_alive([*app.consumer.clients, *writer.clients, *others.clients])
                 if pacing.is_brisk and not app.stopping.is_set():
                     await app.consumer.commit()
         except asyncio.CancelledError:

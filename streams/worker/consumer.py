@@ -19,6 +19,12 @@ class InOrderConsumer(Consumer):
 
     logger = FAUST_LOG
 
+    @property
+    def clients(self) -> list[Any]:
+        """The client of aiokafka that it reads with, once it has begun."""
+        client = self._thread._consumer
+        return [] if client is None else [client]
+
     def _new_offset(self, tp: Any) -> int | None:
         acked = self._acked[tp]
         if not acked:

@@ -6,6 +6,8 @@ import gc
 import logging
 
 from ingest.contract.settings import Settings
+from streams.worker.app import make_app
+from streams.worker.process import BoundedWorker
 from streams.worker.repeats import Repeats
 
 #: Millions of small objects are made and hardly a cycle: to look for some after every 700 costs a tenth of the worker's time.
@@ -17,13 +19,9 @@ def run(settings: Settings) -> None:
 
     Raises UnavailableError when worker.port is taken.
     """
-    import mode.loop
-
     gc.set_threshold(*_GC_THRESHOLD)
-    mode.loop.use("uvloop")  # must come before Faust is imported
-    from streams.worker.app import make_app
-    from streams.worker.process import BoundedWorker
-
+    # Not on uvloop: there, a write to a connection that has just broken is an error that aiokafka does not foresee, and the task
+    # that refreshes its metadata dies of it. With frames the loop is a small part of the work.
     for noisy in ("faust", "mode", "aiokafka"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     for handler in logging.getLogger().handlers:

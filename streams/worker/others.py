@@ -42,6 +42,11 @@ class Others:
                 self._consumer = consumer
         return self._admin, self._consumer
 
+    @property
+    def clients(self) -> list[Any]:
+        """The clients in use."""
+        return [one for one in (self._admin, self._consumer) if one is not None]
+
     async def close(self) -> None:
         """Closes the clients."""
         if self._consumer is not None:

@@ -38,6 +38,11 @@ class CheckpointWriter:
         #: Partition of the merges topic -> offset after the last message that was written there.
         self.merges_written: dict[int, int] = {}
 
+    @property
+    def clients(self) -> list[Any]:
+        """The producers in use."""
+        return list(self._producers.values())
+
     async def own(self, partition: int) -> None:
         """Takes the partition's transactional id; from here on, nobody else writes its records. Waits while Kafka is away."""
         await self.disown(partition)
