@@ -27,6 +27,11 @@ class Joiner:
         self.late_days = 0
         self.late_hours = 0
 
+    def add_late(self, other: Joiner) -> None:
+        """Takes over what another has counted as late."""
+        self.late_days += other.late_days
+        self.late_hours += other.late_hours
+
     def join_event(self, record: Record, resolved: Resolved, time: int, tie: int, received: int, duration: int) -> bool:
         """Joins an event into a record; whether anything changed. Times in ms, UTC; `tie` orders events of one millisecond."""
         horizon = self._horizon

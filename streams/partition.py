@@ -113,6 +113,7 @@ class Partition:
         self._rejected: list[bytes] = []
         self._oldest = 0
         self._written_names = 0
+        self._written_definitions: dict[str, str] = {}
         self.clock = decode_clock(base[CLOCK_KEY]) if CLOCK_KEY in base else 0
         self._names = Names()
         self._open_state()
@@ -142,11 +143,12 @@ class Partition:
             now = self._rules.definitions.get(what, value)
             if now != value:
                 raise LayoutError(
-                    f"{what} was {value} when this project's records were written and is {now} now: "
-                    "set it back, or name a new project.layout (and kafka.topic_prefix) to count anew"
+                    f"{what} was {value} when this project's records were written and is {now} now: set it back, give a funnel "
+                    "that is another now a new id, or name a new project.layout (and kafka.topic_prefix) to count anew"
                 )
         self._names = Names(state.names)
         self._written_names = len(self._names)
+        self._written_definitions = state.definitions
 
     def _number_scopes(self, zone_clocks: dict[str, ScopeClock]) -> Scopes:
         """Numbers all that the plan can name, so that names seldom grow later."""
@@ -334,13 +336,16 @@ class Partition:
         totals = self._emission.take(now, self._oldest)
         if records:
             records.append((CLOCK_KEY, encode_clock(self.clock)))
-            if len(self._names) != self._written_names:
-                self._written_names = len(self._names)
-                records.append((STATE_KEY, encode_state(self._names.all(), self._rules.definitions)))
+            # what has left the plan stays defined: records hold events by it, for the case that it comes back
+            definitions = self._written_definitions | self._rules.definitions
+            if len(self._names) != self._written_names or definitions != self._written_definitions:
+                self._written_names, self._written_definitions = len(self._names), definitions
+                records.append((STATE_KEY, encode_state(self._names.all(), definitions)))
         merges = [
             (partition_of(message.person, self._partitions), message.person.encode(), encode_merge(message))
             for message in self.identity.take(self.clock, now, self._rules.layout)
         ]
+        self.joiner.add_late(self._stray_joiner)
         self._stray_joiner = Joiner(self._rules, self.scopes, self.empty_totals())
         taken = Taken(records, totals, merges, self._rejected)
         self._dirty = {}

@@ -11,8 +11,8 @@ from streams.clock import ScopeClock
 from streams.names import Names
 from streams.rules import Rules
 
-#: Combinations of kinds and traits that are remembered. Clients make some of the values, so it is bounded.
-_MOST_COMBINATIONS = 100_000
+#: Kinds, and combinations of them with traits, that are remembered. Clients make names and values, so it is bounded.
+_MOST_REMEMBERED = 100_000
 
 
 class Target(NamedTuple):
@@ -66,7 +66,7 @@ class Resolver:
         self._kinds: dict[tuple[str, ...], _Kind | None] = {}
         self._traits: dict[tuple[Any, ...], int] = {}
         self._sets: dict[frozenset[int], frozenset[int]] = {}
-        self._combinations = 0
+        self._remembered = 0
 
     def resolve(self, event: Any) -> Resolved | None:
         """What a decoded event counts for; None if it is no activity. Raises streams.facets.UnknownApp."""
@@ -74,6 +74,7 @@ class Resolver:
         try:
             kind = self._kinds[name]
         except KeyError:
+            self._make_room()
             kind = self._kinds[name] = self._look(event)
         if kind is None:
             return None
@@ -96,11 +97,15 @@ class Resolver:
 
     def _combine(self, event: Any, kind: _Kind, traits: tuple[Any, ...]) -> Resolved:
         resolved = self._resolved(event, kind)
-        if self._combinations >= _MOST_COMBINATIONS:
-            self._forget()
-        self._combinations += 1
+        self._make_room()
         kind.by_traits[self._traits.setdefault(traits, len(self._traits))] = resolved
         return resolved
+
+    def _make_room(self) -> None:
+        """For one more kind or combination."""
+        if self._remembered >= _MOST_REMEMBERED:
+            self._forget()
+        self._remembered += 1
 
     def _resolved(self, event: Any, kind: _Kind) -> Resolved:
         number = self._names.number

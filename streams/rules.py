@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+import msgspec
+
+from ingest.contract.plan import Funnel as PlannedFunnel
 from ingest.contract.plan import Plan
 from ingest.contract.zones import HOUR_MS, Zone
 from streams.facets import FacetRules, event_decoder, properties_reader
@@ -44,7 +47,7 @@ class Rules:
         for group in plan.groups:
             name = plan.project.time_zone
             self.scopes[group.id] = zones.setdefault(name, Zone(name))
-            self.facet_names[group.id] = ["", *(f"activity:{one.id}" for one in plan.activities)]
+            self.facet_names[group.id] = plan.facets(group.id)
         self.funnels = {
             funnel.id: Funnel(
                 funnel.app,
@@ -56,6 +59,7 @@ class Rules:
             "horizons.late_days": str(plan.horizons.late_days),
             "horizons.late_hours": str(plan.horizons.late_hours),
             "project.session_gap_minutes": str(plan.project.session_gap_minutes),
+            **{f"funnel {funnel.id}": _definition(funnel) for funnel in plan.funnels},
         }
         self._props = properties_reader(plan)
 
@@ -66,3 +70,8 @@ class Rules:
         values = self._props(event)
         # the types, because 1 and True are equal keys
         return (event.app, event.platform, event.version, event.channel, *map(type, values), *values)
+
+
+def _definition(funnel: PlannedFunnel) -> str:
+    """What the stored events of a funnel depend on: records keep numbers of steps, not the steps themselves."""
+    return msgspec.json.encode(msgspec.structs.replace(funnel, id="", name=""), order="sorted").decode()

@@ -118,7 +118,10 @@ class FunnelStep(Table, frozen=True, kw_only=True):
 
 
 class Funnel(Table, frozen=True, kw_only=True):
-    """Steps that a person takes in strictly increasing order of (time, event id), within window_hours of the first.
+    """Steps that a person takes in strictly increasing order of time, within window_hours of the first.
+
+    Events of one millisecond have the order of a checksum of their ids, which tells the steps of SDKs that number at random as
+    little as the ids themselves would, and is the same for all who look.
 
     app      app or group whose events count
     exclude  events that end a chain, unless they are its next step
@@ -167,13 +170,20 @@ class Plan(Table, frozen=True, kw_only=True):
                 return app.time_zone or self.project.time_zone
         return self.project.time_zone
 
-    def facets(self, app: str) -> list[str]:
-        """All facets that an app's totals can have, in the plan's order; the first is ``."""
+    def facets(self, scope: str) -> list[str]:
+        """All facets that the totals of an app or group can have, in the plan's order; the first is ``.
+
+        Of a group only activities are counted: those of any of its apps.
+        """
+        for group in self.groups:
+            if group.id == scope:
+                counted = [one for one in self.activities if any(applies(one.apps, app) for app in group.apps)]
+                return ["", *(f"activity:{one.id}" for one in counted)]
         found = [""]
-        found += [f"activity:{one.id}" for one in self.activities if applies(one.apps, app)]
-        found += [f"scene:{one.id}" for one in self.scenes if applies(one.apps, app)]
+        found += [f"activity:{one.id}" for one in self.activities if applies(one.apps, scope)]
+        found += [f"scene:{one.id}" for one in self.scenes if applies(one.apps, scope)]
         for segment in self.segments:
-            if applies(segment.apps, app):
+            if applies(segment.apps, scope):
                 found += [f"{segment.id}:{value}" for value in segment.values]
                 if OTHER not in segment.values:
                     found.append(f"{segment.id}:{OTHER}")

@@ -21,20 +21,13 @@ def apps(plan: Plan, now: int) -> Apps:
             today=date_of_day(zone.day(now)).isoformat(),
             hour=zone.clock_hour(zone.hour(now)),
             population=population,
-            facets=[FacetInfo(facet, facet_title(plan, facet)) for facet in facets(plan, scope)],
+            facets=[FacetInfo(facet, facet_title(plan, facet)) for facet in plan.facets(scope)],
             apps=members,
         )
 
     found = [one(app.id, app.name, "app", app.population, []) for app in plan.apps]
     found += [one(group.id, group.name, "group", group.population, list(group.apps)) for group in plan.groups]
     return Apps(plan.project.name, found)
-
-
-def facets(plan: Plan, scope: str) -> list[str]:
-    """The facets whose active users are counted: of a group, activities only."""
-    if any(group.id == scope for group in plan.groups):
-        return ["", *(f"activity:{one.id}" for one in plan.activities)]
-    return plan.facets(scope)
 
 
 def facet_title(plan: Plan, facet: str) -> str:

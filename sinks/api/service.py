@@ -71,7 +71,7 @@ class Service:
         self._numbers = numbers
         self._counters = counters
         self._clock = clock
-        self._scopes = [scope._replace(facets=tuple(places.facets(settings, scope.id))) for scope in scopes(settings)]
+        self._scopes = scopes(settings)
         self._groups = {group.id for group in settings.groups}
         self._ids = [scope.id for scope in self._scopes]
         self._routes = {route.path: route for route in routes(settings)}

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+import orjson
 import pytest
 
 from ingest.contract.errors import LayoutError
+from ingest.contract.plan import App, Funnel, FunnelStep, Plan, Segment
+from streams.contract.merge import MergeMessage, encode_merge
 from streams.contract.total import Total, decode_total
 from streams.partition import Partition
+from streams.resolve import _MOST_REMEMBERED
 from streams.rules import Rules
 from tests.streams.plain import PlainEvent
 from tests.streams.test_partition_properties import PARTITIONS, PERSONS, frame_of, plan_of
@@ -112,3 +116,50 @@ def test_a_changed_time_zone_is_refused_because_old_days_would_mean_something_el
     taken(partition, MIDNIGHT)
     with pytest.raises(LayoutError, match=r"zone of one was UTC.*is Asia/Shanghai now.*project.layout"):
         started(store, "Asia/Shanghai")
+
+
+def with_funnel(store: dict[bytes, bytes], *steps: str, funnel: str = "f") -> Partition:
+    funnels = [Funnel(id=funnel, app="one", steps=[FunnelStep(event=step) for step in steps])] if steps else []
+    return Partition(Rules(Plan(apps=[App(id="one")], funnels=funnels)), "t", 0, 1, store, cached=10)
+
+
+def test_a_funnel_that_changes_is_refused_because_records_hold_numbers_of_its_steps() -> None:
+    store: dict[bytes, bytes] = {}
+    partition = with_funnel(store, "open", "view")
+    apply(partition, view(MIDNIGHT, MIDNIGHT))
+    taken(partition, MIDNIGHT)
+    with pytest.raises(LayoutError, match=r"funnel f was .*open.*view.* is .*view.*open.* now: .*new id"):
+        with_funnel(store, "view", "open")
+    without = with_funnel(store)  # it may leave the plan, and a new one may come
+    apply(without, view(MIDNIGHT + 1, MIDNIGHT + 1))
+    taken(without, MIDNIGHT)
+    renamed = with_funnel(store, "view", "open", funnel="g")
+    apply(renamed, view(MIDNIGHT + 2, MIDNIGHT + 2))
+    taken(renamed, MIDNIGHT)
+    with pytest.raises(LayoutError, match="funnel f was"):  # what it was is not forgotten meanwhile
+        with_funnel(store, "view", "open")
+    with pytest.raises(LayoutError, match="funnel g was"):
+        with_funnel(store, "open", "view", funnel="g")
+    with_funnel(store, "open", "view")
+
+
+def test_names_and_values_that_clients_make_up_take_no_more_than_so_much_memory() -> None:
+    segments = [Segment(id="kind", source="props.kind", values=["a"])]
+    partition = Partition(Rules(Plan(apps=[App(id="one")], segments=segments)), "t", 0, 1, {}, cached=10)
+    for start in range(0, _MOST_REMEMBERED + 20_000, 10_000):
+        lines = [
+            {"id": "1", "person": "u:1", "app": "one", "event": f"e{number}", "time": MIDNIGHT, "received": MIDNIGHT}
+            | ({"type": "identify"} if number % 2 else {"props": {"kind": [1]}})
+            for number in range(start, start + 10_000)
+        ]
+        partition.apply_frame(b"\n".join(map(orjson.dumps, lines)), 0, MIDNIGHT)
+    assert len(partition._resolver._kinds) <= _MOST_REMEMBERED
+
+
+def test_an_event_of_a_merged_id_that_is_too_late_is_counted_as_late() -> None:
+    partition = Partition(Rules(Plan(apps=[App(id="one")])), "t", 0, 1, {}, cached=10)
+    claim = MergeMessage(kind="claim", person="a:1", target="u:1", clock=MIDNIGHT)
+    partition.apply_merge(encode_merge(claim), 0, MIDNIGHT)
+    apply(partition, view(MIDNIGHT - 60 * DAY, MIDNIGHT, "a:1"), view(MIDNIGHT - 5 * DAY, MIDNIGHT, "a:1"))
+    taken(partition, MIDNIGHT)
+    assert (partition.joiner.late_days, partition.joiner.late_hours) == (1, 1)
