@@ -1,7 +1,8 @@
 """Shell: the sinks' process: the sinks into ClickHouse, the Prometheus exporter, the reader's door, console and API,
 health and metrics.
 
-Every part has a thread. A part that ends by an error ends the process: it never goes on with a part missing.
+Every part has a thread. A part that ends by an error ends the process: it never goes on with a part missing. Gauges do not pass
+through ClickHouse: they are there while a server is waited for, at the start too.
 """
 
 from __future__ import annotations
@@ -9,8 +10,10 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import random
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from types import FrameType
@@ -18,9 +21,10 @@ from types import FrameType
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 
-from ingest.contract.errors import FootfallError
+from ingest.contract.errors import FootfallError, UnavailableError
 from ingest.contract.settings import Settings
 from sinks.api.readers import Readers
+from sinks.clickhouse.errors import backoff
 from sinks.clickhouse.kinds import kinds
 from sinks.clickhouse.migrate import migrate as migrate_schema
 from sinks.clickhouse.sink import Sink
@@ -40,6 +44,8 @@ from sinks.stats import Stats
 log = logging.getLogger(__name__)
 
 _EXIT_UNFORESEEN = 70
+#: Who waits until the store is open.
+_CLICKHOUSE = "clickhouse"
 _STOP_S = 20.0
 #: For somebody who is just reading from the embedded engine.
 _PATIENCE_S = 5.0
@@ -47,51 +53,101 @@ _PATIENCE_S = 5.0
 
 def migrate(settings: Settings) -> list[str]:
     """Brings ClickHouse's schema up to date and returns what was applied. Raises FootfallError, in one line."""
-    with _opened(settings) as store:
+    store = open_store(settings, _PATIENCE_S)
+    try:
         return _migrate(store, settings)
+    finally:
+        store.close()
 
 
 def run(settings: Settings) -> None:
     """Runs the sinks until SIGTERM or SIGINT.
 
-    Raises FootfallError when it can't start (port in use, store in use, ClickHouse or Kafka away, wrong topics), or when a part
-    met what can't be waited out. Anything unforeseen ends the process with 70.
+    Raises FootfallError when it can't start (port in use, store in use, Kafka away, wrong topics or password), or when a part met
+    what can't be waited out; a ClickHouse server that is away is waited for. Anything unforeseen ends the process with 70.
     """
     stop = threading.Event()
-    stats = Stats(frozenset(app.id for app in settings.apps), tracked_events(settings))
+    stats = Stats(frozenset(app.id for app in settings.apps), tracked_events(settings), started=int(time.time() * 1000))
     exporter = Exporter(settings, stats, stop)
-    with (
-        Door(settings.sinks.host, settings.sinks.port, routes(settings, exporter, stats, stop)) as door,
-        _opened(settings) as store,
-    ):
-        _migrate(store, settings)
+    parts = _Parts(stop)
+    stats.waiting(_CLICKHOUSE, "it is being opened")
+    with Door(settings.sinks.host, settings.sinks.port, routes(settings, exporter, stats, stop)) as door, _signals(stop):
         topic_ids = check_topics(settings)
-        parts = _Parts(stop)
-        front = open_front(settings, store) if store.embedded else None
-        console: Console | None = None
-        readers: Readers | None = None
+        parts.start("door", door.serve_forever)
+        parts.start("exporter", exporter.run)
+        log.info("gauges are up: http://%s:%d/metrics", settings.sinks.host, door.port)
+        store: Store | None = None
         try:
-            console, readers = open_console(settings, store, exporter, stats)
-            with _signals(stop):
-                parts.start("door", door.serve_forever)
-                if front is not None:
-                    parts.start("front", front.serve_forever)
-                parts.start("console", console.serve_forever)
-                parts.start("exporter", exporter.run)
-                for kind in kinds(settings):
-                    parts.start(f"sink-{kind.role}", Sink(kind, topic_ids[kind.topic], settings, store, stats, stop).run)
-                log.info("sinks are up: http://%s:%d/metrics", settings.sinks.host, door.port)
-                stop.wait()
-            _stop(parts, [door, console, *([front] if front is not None else [])])
+            store = _open_when_there(settings, stats, stop)
+            if store is not None:
+                _store_and_show(settings, store, topic_ids, door, exporter, stats, parts, stop)
         finally:
-            if console is not None:
-                console.server_close()
-            if readers is not None:
-                readers.close()
-            if front is not None:
-                withdraw(settings)
-                front.server_close()
+            stop.set()
+            _stop(parts, [door])
+            if store is not None:
+                store.close()
         parts.raise_failure()
+
+
+def _open_when_there(settings: Settings, stats: Stats, stop: threading.Event) -> Store | None:
+    """The store with its schema up to date. A server that is away is waited for; None when the process is to stop meanwhile.
+
+    Raises FootfallError for what waiting does not mend; an embedded engine that cannot be opened is no server that comes back.
+    """
+    attempt = 0
+    while True:
+        attempt += 1
+        store: Store | None = None
+        try:
+            store = open_store(settings, _PATIENCE_S)
+            _migrate(store, settings)
+        except BaseException as error:
+            if store is not None:
+                store.close()
+            if not settings.clickhouse.url or not isinstance(error, UnavailableError):
+                raise
+            log.warning("waits for ClickHouse: %s", error)
+            stats.waiting(_CLICKHOUSE, str(error))
+            if stop.wait(backoff(attempt, random.random())):
+                return None
+        else:
+            return store
+
+
+def _store_and_show(
+    settings: Settings,
+    store: Store,
+    topic_ids: Mapping[str, str],
+    door: Door,
+    exporter: Exporter,
+    stats: Stats,
+    parts: _Parts,
+    stop: threading.Event,
+) -> None:
+    """The sinks into ClickHouse and all that reads from it, until stop; when it returns, nobody uses the store any more."""
+    front = open_front(settings, store) if store.embedded else None
+    console: Console | None = None
+    readers: Readers | None = None
+    try:
+        console, readers = open_console(settings, store, exporter, stats)
+        if front is not None:
+            parts.start("front", front.serve_forever)
+        parts.start("console", console.serve_forever)
+        for kind in kinds(settings):
+            stats.waiting(kind.role, "starting")
+            parts.start(f"sink-{kind.role}", Sink(kind, topic_ids[kind.topic], settings, store, stats, stop).run)
+        stats.waiting(_CLICKHOUSE, "")
+        log.info("sinks are up")
+        stop.wait()
+        _stop(parts, [door, console, *([front] if front is not None else [])])
+    finally:
+        if console is not None:
+            console.server_close()
+        if readers is not None:
+            readers.close()
+        if front is not None:
+            withdraw(settings)
+            front.server_close()
 
 
 def routes(
@@ -172,15 +228,6 @@ def _stop(parts: _Parts, servers: Sequence[Door | Console | Front]) -> None:
         log.critical("these parts do not stop: %s", ", ".join(hanging))
         logging.shutdown()
         os._exit(_EXIT_UNFORESEEN)
-
-
-@contextlib.contextmanager
-def _opened(settings: Settings) -> Iterator[Store]:
-    store = open_store(settings, _PATIENCE_S)
-    try:
-        yield store
-    finally:
-        store.close()
 
 
 def _migrate(store: Store, settings: Settings) -> list[str]:

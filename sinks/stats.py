@@ -15,12 +15,13 @@ from sinks.snapshot import Snapshot
 class Stats:
     """Counters and marks of the threads. Every method may be called from any thread.
 
+    started: when the process began (ms): what it has not inserted since then is that old, at the most.
     apps: what may stand in the label `app`; tracked: and in the label `event` of each app. All else counts as "other", so that
     nobody outside decides how many series there are. What may come is there from the start, with 0: a counter that begins with
     its first event hides that event from `rate`.
     """
 
-    def __init__(self, apps: frozenset[str], tracked: Mapping[str, Iterable[str]] | None = None) -> None:
+    def __init__(self, apps: frozenset[str], tracked: Mapping[str, Iterable[str]] | None = None, started: int = 0) -> None:
         self._apps = apps
         self._lock = threading.Lock()
         self._events: Counter[str] = Counter(dict.fromkeys(sorted(apps), 0))
@@ -34,7 +35,7 @@ class Stats:
         self._refused: Counter[str] = Counter()
         self._skipped: Counter[str] = Counter()
         self._lost: Counter[str] = Counter()
-        self._last_insert: dict[str, int] = {}
+        self._last_insert: dict[str, int] = dict.fromkeys((tables.EVENTS, tables.METRICS), started) if started else {}
         self._caught_up = False
         self._waiting: dict[str, str] = {}
         self._gauge_freshness = Ages()

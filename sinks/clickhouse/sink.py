@@ -247,6 +247,9 @@ class Sink:
         self._stats.waiting(self._kind.role, why)
         delay = backoff(attempt, random.random())
         log.warning("%s waits %.1f s: %s", self._kind.table, delay, why)
+        with contextlib.suppress(KafkaError):  # what waits grows meanwhile, and nothing is fetched that would tell
+            self._ends.update((one.partition, end) for one, end in self._end_offsets().items())
+            self._measure_lag()
         self._wait(delay)
 
     def _wait(self, delay: float) -> None:
@@ -265,12 +268,18 @@ class Sink:
         if self._listener.changed.is_set():
             raise _Rebalanced
 
+    def _end_offsets(self) -> dict[TopicPartition, int]:
+        """Where the partitions end now that this sink has."""
+        ours = [TopicPartition(self._kind.topic, partition) for partition in self._next]
+        found: dict[TopicPartition, int] = self._consumer.end_offsets(ours, timeout_ms=_KAFKA_TIMEOUT_MS) if ours else {}
+        return found
+
     def _measure_lag(self) -> None:
         """Records that are not stored yet: those gathered here, and those that are still to be read."""
         lag = {}
         for partition in self._next:
             one = TopicPartition(self._kind.topic, partition)
-            end = self._consumer.highwater(one) or self._ends.get(partition, 0)
+            end = max(self._consumer.highwater(one) or 0, self._ends.get(partition, 0))
             batch = self._batches.get(partition)
             # The position, not the next offset to take: it passes over a transaction's markers.
             following = batch.first_offset if batch else self._consumer.position(one, timeout_ms=_KAFKA_TIMEOUT_MS)

@@ -75,7 +75,12 @@ LINES_SKIPPED = Family(
 RECORDS_LOST = Family(
     "footfall_sink_records_lost", "counter", ("topic",), "Records that Kafka deleted (retention) before the sink had read them."
 )
-LAST_INSERT = Family("footfall_sink_last_insert_timestamp_seconds", "gauge", ("table",), "Last insert that succeeded.")
+LAST_INSERT = Family(
+    "footfall_sink_last_insert_timestamp_seconds",
+    "gauge",
+    ("table",),
+    "Last insert that succeeded; until then, the start of the process.",
+)
 GAUGE_FRESHNESS = Family(
     "footfall_gauge_freshness_seconds",
     "histogram",
