@@ -9,7 +9,14 @@ from sinks.contract import gauges
 from streams.contract.catalogue import ACTIVE_USERS, LAUNCHES, SESSIONS, USAGE_MS
 
 _NOW = f"SELECT active_{{window}} FROM active_now WHERE {APP} AND {FACET}"
-_LATEST = f"{ZONE}\nSELECT {{column}} FROM {{view}} WHERE {APP} AND {FACET} AND day <= today ORDER BY day DESC LIMIT 1"
+#: Of today, 0 as long as nobody has come; of windows of days, the last one that is told.
+_TODAY = f"{ZONE}\nSELECT max({{column}}) FROM {{view}} WHERE {APP} AND {FACET} AND day = today"
+_LATEST = f"""{ZONE}
+SELECT {{column}}
+FROM {{view}}
+WHERE {APP} AND {FACET} AND day BETWEEN today - 1 AND today
+ORDER BY day DESC
+LIMIT 1"""
 
 _COMPARED = f"""SELECT "Number", toString(ends) AS "Day", "Users", "A month before", "Month on month",
     "A year before", "Year on year"
@@ -89,7 +96,7 @@ def dashboard() -> Dashboard:
         stat(
             "DAU so far",
             explain("日活 DAU: active users of the day that the time range ends on, up to now.", ACTIVE_USERS),
-            table(fill(_LATEST, column="dau", view="dau")),
+            table(fill(_TODAY, column="dau", view="dau")),
             "short",
         ),
         stat(
@@ -107,7 +114,7 @@ def dashboard() -> Dashboard:
         stat(
             "Stickiness",
             explain("用户粘性: DAU so far / active users of the thirty days that end on that day.", ACTIVE_USERS),
-            table(fill(_LATEST, column="stickiness_30d", view="stickiness")),
+            table(fill(_TODAY, column="stickiness_30d", view="stickiness")),
             "percentunit",
             1,
             ((None, RED), (0.1, AMBER), (0.2, GREEN)),

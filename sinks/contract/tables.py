@@ -40,7 +40,11 @@ VIEWS: tuple[View, ...] = (
         ("app", "facet", "window", "day", "hour", "start_at", "active_users", "at"),
         "Active users of all windows: 5m, 30m, hour, day, 7d, 30d, month.",
     ),
-    View("active_now", ("app", "facet", "active_5m", "active_30m", "at"), "Persons whose last event is that recent, as of `at`."),
+    View(
+        "active_now",
+        ("app", "facet", "active_5m", "active_30m", "at"),
+        "Persons whose last event is that recent; NULL where the stream has said nothing of the app for longer than that.",
+    ),
     View("dau", ("app", "facet", "day", "dau"), "Daily active users."),
     View("wau", ("app", "facet", "day", "wau"), "Active users of the seven days that end on `day`."),
     View("mau_30d", ("app", "facet", "day", "mau_30d"), "Active users of the thirty days that end on `day`."),
@@ -49,6 +53,11 @@ VIEWS: tuple[View, ...] = (
         "hourly_active_users",
         ("app", "facet", "day", "hour", "start_at", "active_users"),
         "Active users of each hour; `hour` is what a clock on the wall shows.",
+    ),
+    View(
+        "hourly_share",
+        ("app", "facet", "day", "hour", "start_at", "active_users", "day_users", "share"),
+        "Active users of each hour, and their part of the day's.",
     ),
     View(
         "hourly_peak",
@@ -101,6 +110,11 @@ VIEWS: tuple[View, ...] = (
         "Each facet's part of the active users of a day, 7d, 30d or month; facet = kind:item.",
     ),
     View(
+        "facet_rank",
+        ("app", "kind", "item", "facet", "window", "day", "active_users", "share", "place"),
+        "Versions, channels, scenes and other facets by their active users of a day, 7d, 30d or month; place 1 has most.",
+    ),
+    View(
         "scene_penetration",
         ("app", "scene", "window", "day", "scene_users", "active_users", "penetration"),
         "Users of a scene as part of the active users of a day, 7d, 30d or month.",
@@ -135,13 +149,14 @@ VIEWS: tuple[View, ...] = (
     ),
     View(
         "month_on_month",
-        ("metric", "app", "facet", "month", "value", "previous", "change"),
-        "A month beside the one before; change is 0.1 for 10 % more, NULL where there was nothing before.",
+        ("metric", "app", "facet", "month", "value", "previous", "change", "unfinished"),
+        "A month beside the one before; change is 0.1 for 10 % more, NULL where there was nothing before. unfinished is 1 for "
+        "the app's last month, which goes on.",
     ),
     View(
         "year_on_year",
-        ("metric", "app", "facet", "month", "value", "previous", "change"),
-        "A month beside the same month of the year before.",
+        ("metric", "app", "facet", "month", "value", "previous", "change", "unfinished"),
+        "A month beside the same month of the year before, as month_on_month.",
     ),
     View(
         "app_rank",
@@ -151,12 +166,13 @@ VIEWS: tuple[View, ...] = (
     View(
         "typical_hour_curve",
         ("app", "facet", "day_class", "hour", "mean_users", "median_users", "days"),
-        "Active users of each clock hour over the 28 days before the app's last; day_class is all, workday or weekend.",
+        "Active users of each clock hour over the 28 days before the app's last (those on which anybody came); day_class is all, "
+        "workday or weekend.",
     ),
     View(
         "peak_today",
         ("app", "facet", "day", "peak_hour", "peak_users", "day_users", "peak_share"),
-        "The hour with most active users so far on the app's last day.",
+        "The hour with most active users so far today, by the app's own clock.",
     ),
     View(
         "tracked",

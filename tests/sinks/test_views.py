@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from datetime import UTC, date, datetime
 
@@ -107,8 +108,9 @@ def test_each_window_has_its_view(put: Put, ask: Ask) -> None:
     put(3, "30d")
     put(4, "month", day=date(2026, 11, 1))
     put(5, "hour", hour=10)
-    put(6, "5m", at=1_795_312_800_000)
-    put(7, "30m", at=1_795_312_801_000)
+    told = time.time_ns() // 1_000_000
+    put(6, "5m", at=told - 1000)
+    put(7, "30m", at=told)
     assert ask("SELECT dau FROM dau") == [(1,)]
     assert ask("SELECT day, wau FROM wau") == [(DAY, 2)]
     assert ask("SELECT day, mau_30d FROM mau_30d") == [(DAY, 3)]
@@ -117,17 +119,37 @@ def test_each_window_has_its_view(put: Put, ask: Ask) -> None:
     assert ask("SELECT day, hour, toString(start_at), active_users FROM hourly_active_users") == [
         (DAY, 10, hour_start.strftime("%Y-%m-%d %H:%M:%S.000"), 5)
     ]
-    assert ask("SELECT active_5m, active_30m, toUnixTimestamp64Milli(at) FROM active_now") == [(6, 7, 1_795_312_801_000)]
+    assert ask("SELECT active_5m, active_30m, toUnixTimestamp64Milli(at) FROM active_now") == [(6, 7, told)]
     assert sorted(ask("SELECT window, active_users FROM active_users")) == sorted(
         [("day", 1), ("7d", 2), ("30d", 3), ("month", 4), ("hour", 5), ("5m", 6), ("30m", 7)]
     )
 
 
 def test_active_now_is_added_up_though_partitions_said_it_on_different_days(put: Put, ask: Ask) -> None:
-    put(3, "5m", partition=0, day=date(2026, 11, 20))
-    put(4, "5m", partition=1, day=date(2026, 11, 21))
-    put(2, "5m", partition=0, day=date(2026, 11, 21))
+    told = time.time_ns() // 1_000_000
+    put(3, "5m", partition=0, day=date(2026, 11, 20), at=told)
+    put(4, "5m", partition=1, day=date(2026, 11, 21), at=told)
+    put(2, "5m", partition=0, day=date(2026, 11, 21), at=told)
     assert ask("SELECT active_5m FROM active_now") == [(6,)]
+
+
+def test_active_now_is_nothing_when_nobody_has_worked_it_out_since(put: Put, ask: Ask) -> None:
+    told = time.time_ns() // 1_000_000 - 500_000
+    for window, users in (("5m", 4), ("30m", 6)):
+        put(users, window, at=told)
+    assert ask("SELECT active_5m, active_30m FROM active_now") == [(None, 6)]
+    put(9, "day", at=told + 400_000)  # the worker is there, only that number has stayed what it was
+    assert ask("SELECT active_5m, active_30m FROM active_now") == [(4, 6)]
+
+
+def test_each_hour_has_its_share_of_the_day(put: Put, ask: Ask) -> None:
+    put(40, "day")
+    put(10, "hour", hour=9)
+    put(20, "hour", hour=10)
+    assert ask("SELECT hour, active_users, day_users, share FROM hourly_share WHERE app = 'harbor' ORDER BY hour") == [
+        (9, 10, 40, 0.25),
+        (10, 20, 40, 0.5),
+    ]
 
 
 def test_the_peak_is_the_first_of_the_hours_with_most_users(put: Put, ask: Ask) -> None:

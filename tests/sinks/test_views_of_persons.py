@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import msgspec
 import pytest
@@ -168,6 +169,28 @@ def test_months_are_compared_with_the_month_and_the_year_before(put: Put, ask: A
     assert found == [("active_users", 120, 100, 0.2), ("launches", 12, 6, 1.0)]
     found = ask(f"SELECT metric, value, previous, change FROM year_on_year WHERE month = '{MONTH}' ORDER BY metric")
     assert found == [("active_users", 120, 60, 1.0), ("launches", 12, 0, None)]
+    assert ask("SELECT DISTINCT month, unfinished FROM month_on_month WHERE month > '2026-09-01' ORDER BY month") == [
+        (date(2026, 10, 1), 0),
+        (MONTH, 1),
+    ]
+
+
+def test_a_month_in_which_nobody_came_any_more_is_a_fall_to_nothing(put: Put, ask: Ask) -> None:
+    for month, facet, users in ((MONTH, "", 9), (date(2026, 10, 1), "", 8), (date(2026, 10, 1), "platform:ios", 5)):
+        put("active_users", users, facet, month, window="month")
+    columns = "month, value, previous, change"
+    assert ask(f"SELECT {columns} FROM month_on_month WHERE facet = 'platform:ios' ORDER BY month") == [
+        (date(2026, 10, 1), 5, 0, None),
+        (MONTH, 0, 5, -1.0),
+    ]
+
+
+def test_facets_are_ranked_among_their_kind(put: Put, ask: Ask) -> None:
+    put("active_users", 50)
+    for facet, users in (("version:9.1", 20), ("version:9.2", 25), ("version:9.3", 20), ("platform:ios", 1)):
+        put("active_users", users, facet)
+    found = ask("SELECT item, active_users, share, place FROM facet_rank WHERE kind = 'version' ORDER BY place, item")
+    assert found == [("9.2", 25, 0.5, 1), ("9.1", 20, 0.4, 2), ("9.3", 20, 0.4, 2)]
 
 
 def test_apps_are_ranked_without_groups_and_equals_share_a_place(put: Put, ask: Ask) -> None:
@@ -192,12 +215,41 @@ def test_the_typical_curve_leaves_the_last_day_out_and_counts_quiet_hours_as_zer
     assert found == [("all", 40.0, 30, 3), ("weekend", 80.0, 80, 1), ("workday", 20.0, found[2][2], 2)]
     assert ask("SELECT mean_users FROM typical_hour_curve WHERE hour = 3 AND day_class = 'all'") == [(2.0,)]
     assert ask("SELECT count() FROM typical_hour_curve WHERE day_class = 'all'") == [(24,)]
+    put("active_users", 12, "scene:dining", DAY - timedelta(days=2))
+    put("active_users", 12, "scene:dining", DAY - timedelta(days=2), window="hour", hour=10)
+    found = ask(
+        "SELECT mean_users, days FROM typical_hour_curve WHERE facet = 'scene:dining' AND hour = 10 AND day_class = 'all'"
+    )
+    assert found == [(4.0, 3)]  # of all days of the app, not of the one on which anybody dined
 
 
-def test_the_peak_of_today_is_of_the_last_day_alone(put: Put, ask: Ask) -> None:
-    for day, hour, users in ((DAY, 9, 5), (DAY, 10, 8), (DAY - timedelta(days=1), 16, 50)):
-        put("active_users", users, day=day, window="hour", hour=hour)
-        put("active_users", 40, day=day)
-    assert ask("SELECT app, day, peak_hour, peak_users, day_users, peak_share FROM peak_today") == [
-        ("harbor", DAY, 10, 8, 40, 0.2)
-    ]
+def test_an_hour_that_the_clock_leaves_out_is_no_quiet_one(put: Put, ask: Ask, migrated: Client) -> None:
+    def move(zone: str) -> None:
+        migrated.command(
+            f"INSERT INTO plan_apps SELECT * REPLACE ('{zone}' AS time_zone, written + 1 AS written) FROM plan_apps FINAL "
+            "WHERE id = 'harbor'"
+        )
+
+    move("America/New_York")
+    try:
+        for day in (date(2026, 3, 7), date(2026, 3, 8), date(2026, 3, 9), date(2026, 3, 10)):
+            put("active_users", 5, day=day)
+            put("active_users", 5, day=day, window="hour", hour=3)
+        found = ask(
+            "SELECT hour, days, mean_users FROM typical_hour_curve WHERE day_class = 'all' AND hour IN (2, 3) ORDER BY hour"
+        )
+        assert found == [(2, 2, 0.0), (3, 3, 5.0)]
+    finally:
+        move("Asia/Shanghai")
+
+
+def test_the_peak_of_today_is_of_today_alone(put: Put, ask: Ask) -> None:
+    today = datetime.now(ZoneInfo("Asia/Shanghai")).date()
+    peak = "SELECT app, day, peak_hour, peak_users, day_users, peak_share FROM peak_today"
+    for hour, users in ((16, 50), (17, 3)):
+        put("active_users", users, day=today - timedelta(days=1), window="hour", hour=hour)
+    assert ask(peak) == []
+    for hour, users in ((0, 5), (1, 8)):
+        put("active_users", users, day=today, window="hour", hour=hour)
+    put("active_users", 40, day=today)
+    assert ask(peak) == [("harbor", today, 1, 8, 40, 0.2)]

@@ -24,11 +24,24 @@ SELECT app, facet, window, day, hour, start_at, value AS active_users, at
 FROM totals
 WHERE metric = 'active_users';
 
+-- NULL where the stream has been silent about the app for longer than the window (and two minutes): nobody has worked out since who
+-- is still there. A number that stays the same is not told again, so any total of the app is a sign of life.
 CREATE OR REPLACE VIEW active_now {on_cluster} AS
-SELECT app, facet, sumIf(value, window = '5m') AS active_5m, sumIf(value, window = '30m') AS active_30m, max(totals.at) AS at
-FROM totals
-WHERE metric = 'active_users' AND window IN ('5m', '30m')
-GROUP BY app, facet;
+SELECT latest.app AS app, latest.facet AS facet,
+    if(five > 0 AND alive.told < toUnixTimestamp64Milli(now64(3)) - 420000, NULL, five) AS active_5m,
+    if(thirty > 0 AND alive.told < toUnixTimestamp64Milli(now64(3)) - 1920000, NULL, thirty) AS active_30m, latest.at AS at
+FROM (
+    SELECT app, facet, sumIf(value, window = '5m') AS five, sumIf(value, window = '30m') AS thirty, max(totals.at) AS at
+    FROM totals
+    WHERE metric = 'active_users' AND window IN ('5m', '30m')
+    GROUP BY app, facet
+) AS latest
+LEFT JOIN (
+    SELECT app, max(metrics.at) AS told
+    FROM metrics
+    WHERE layout = (SELECT argMax(layouts.layout, layouts.since) FROM layouts) AND metric IN ('active_users', 'usage_ms')
+    GROUP BY app
+) AS alive ON alive.app = latest.app;
 
 CREATE OR REPLACE VIEW dau {on_cluster} AS
 SELECT app, facet, day, value AS dau
@@ -54,6 +67,16 @@ CREATE OR REPLACE VIEW hourly_active_users {on_cluster} AS
 SELECT app, facet, day, hour, start_at, value AS active_users
 FROM totals
 WHERE metric = 'active_users' AND window = 'hour';
+
+CREATE OR REPLACE VIEW hourly_share {on_cluster} AS
+SELECT app, facet, day, hour, start_at, active_users, day_users, if(day_users = 0, 0, active_users / day_users) AS share
+FROM (
+    SELECT app, facet, day, hour, start_at, window, value AS active_users,
+        maxIf(value, window = 'day') OVER (PARTITION BY app, facet, day) AS day_users
+    FROM totals
+    WHERE metric = 'active_users' AND window IN ('hour', 'day')
+)
+WHERE window = 'hour';
 
 CREATE OR REPLACE VIEW hourly_peak {on_cluster} AS
 SELECT app, facet, day,
@@ -178,6 +201,12 @@ LEFT JOIN (
     WHERE metric = 'active_users' AND window IN ('day', '7d', '30d', 'month') AND facet = ''
 ) AS whole ON whole.app = part.app AND whole.window = part.window AND whole.day = part.day;
 
+-- Top N of versions, channels, scenes and whatever else has facets; equal values have the same place.
+CREATE OR REPLACE VIEW facet_rank {on_cluster} AS
+SELECT app, kind, item, facet, window, day, active_users, share,
+    rank() OVER (PARTITION BY app, kind, window, day ORDER BY active_users DESC) AS place
+FROM facet_share;
+
 CREATE OR REPLACE VIEW scene_penetration {on_cluster} AS
 SELECT app, item AS scene, window, day, facet_share.active_users AS scene_users, facet_share.all_users AS active_users,
     share AS penetration
@@ -232,25 +261,48 @@ FROM totals
 WHERE window = 'day' AND metric IN ('launches', 'usage_ms', 'sessions', 'new_users')
 GROUP BY metric, app, facet, month;
 
+-- A month in which nobody was there any more is a row too: its change is -1.
 CREATE OR REPLACE VIEW month_on_month {on_cluster} AS
-SELECT this.metric AS metric, this.app AS app, this.facet AS facet, this.month AS month, this.value AS value,
-    before.value AS previous, if(previous = 0, NULL, value / previous - 1) AS change
-FROM monthly AS this
-LEFT JOIN (
-    SELECT metric, app, facet, addMonths(month, 1) AS following, value
+SELECT both.metric AS metric, both.app AS app, both.facet AS facet, both.month AS month, both.this AS value, both.before AS previous,
+    if(previous = 0, NULL, value / previous - 1) AS change, both.month >= reached.last_month AS unfinished
+FROM (
+    SELECT metric, app, facet, month, sum(of_month) AS this, sum(of_before) AS before
+    FROM (
+        SELECT metric, app, facet, month, value AS of_month, 0 AS of_before
+        FROM monthly
+        UNION ALL
+        SELECT metric, app, facet, addMonths(monthly.month, 1) AS month, 0 AS of_month, value AS of_before
+        FROM monthly
+    )
+    GROUP BY metric, app, facet, month
+) AS both
+INNER JOIN (
+    SELECT app, max(monthly.month) AS last_month
     FROM monthly
-) AS before
-    ON before.metric = this.metric AND before.app = this.app AND before.facet = this.facet AND before.following = this.month;
+    GROUP BY app
+) AS reached ON reached.app = both.app
+WHERE both.month <= reached.last_month;
 
 CREATE OR REPLACE VIEW year_on_year {on_cluster} AS
-SELECT this.metric AS metric, this.app AS app, this.facet AS facet, this.month AS month, this.value AS value,
-    before.value AS previous, if(previous = 0, NULL, value / previous - 1) AS change
-FROM monthly AS this
-LEFT JOIN (
-    SELECT metric, app, facet, addMonths(month, 12) AS following, value
+SELECT both.metric AS metric, both.app AS app, both.facet AS facet, both.month AS month, both.this AS value, both.before AS previous,
+    if(previous = 0, NULL, value / previous - 1) AS change, both.month >= reached.last_month AS unfinished
+FROM (
+    SELECT metric, app, facet, month, sum(of_month) AS this, sum(of_before) AS before
+    FROM (
+        SELECT metric, app, facet, month, value AS of_month, 0 AS of_before
+        FROM monthly
+        UNION ALL
+        SELECT metric, app, facet, addMonths(monthly.month, 12) AS month, 0 AS of_month, value AS of_before
+        FROM monthly
+    )
+    GROUP BY metric, app, facet, month
+) AS both
+INNER JOIN (
+    SELECT app, max(monthly.month) AS last_month
     FROM monthly
-) AS before
-    ON before.metric = this.metric AND before.app = this.app AND before.facet = this.facet AND before.following = this.month;
+    GROUP BY app
+) AS reached ON reached.app = both.app
+WHERE both.month <= reached.last_month;
 
 -- Apps among each other, groups aside; equal values have the same rank.
 CREATE OR REPLACE VIEW app_rank {on_cluster} AS
@@ -266,18 +318,33 @@ FROM (
 )
 WHERE app IN (SELECT id FROM apps WHERE kind = 'app');
 
--- The 28 days before the last one that the app has; an hour without anybody counts as 0.
+-- The 28 days before the last one that the app has; an hour without anybody counts as 0, of a facet too. Hours that a change of the
+-- clock leaves out are no quiet ones: the hours of a day are those that its clock shows.
 CREATE OR REPLACE VIEW typical_hour_curve {on_cluster} AS
 SELECT grid.app AS app, grid.facet AS facet, day_class, grid.hour AS hour, avg(hours.users) AS mean_users,
     medianExact(hours.users) AS median_users, count() AS days
 FROM (
-    SELECT daily.app AS app, daily.facet AS facet, daily.day AS day, toInt8(hour) AS hour
+    SELECT shown.app AS app, facets.facet AS facet, shown.day AS day, shown.hour AS hour
     FROM (
-        SELECT app, facet, dau.day AS day, max(dau.day) OVER (PARTITION BY app) AS last_day
+        SELECT DISTINCT app, toDate(substring(clock, 1, 10)) AS day, toInt8(substring(clock, 12, 2)) AS hour
+        FROM (
+            SELECT reached.app AS app, days, toString(toDateTime(last_day - 30, 'UTC') + n * 3600, apps.time_zone) AS clock
+            FROM (
+                SELECT app, max(dau.day) AS last_day, groupUniqArray(dau.day) AS all_days,
+                    arrayFilter(one -> one < last_day AND one >= last_day - 28, all_days) AS days
+                FROM dau
+                WHERE facet = ''
+                GROUP BY app
+            ) AS reached
+            INNER JOIN apps ON apps.id = reached.app
+            ARRAY JOIN range(32 * 24) AS n
+        )
+        WHERE has(days, day)
+    ) AS shown
+    INNER JOIN (
+        SELECT DISTINCT app, facet
         FROM dau
-    ) AS daily
-    ARRAY JOIN range(24) AS hour
-    WHERE daily.day < daily.last_day AND daily.day >= daily.last_day - 28
+    ) AS facets ON facets.app = shown.app
 ) AS grid
 LEFT JOIN (
     SELECT app, facet, hourly_active_users.day AS day, hourly_active_users.hour AS hour, max(active_users) AS users
@@ -288,11 +355,11 @@ ARRAY JOIN ['all', if(toDayOfWeek(grid.day) < 6, 'workday', 'weekend')] AS day_c
 GROUP BY app, facet, day_class, hour;
 
 CREATE OR REPLACE VIEW peak_today {on_cluster} AS
-SELECT app, facet, argMax(hourly_peak.day, hourly_peak.day) AS day, argMax(hourly_peak.peak_hour, hourly_peak.day) AS peak_hour,
-    argMax(hourly_peak.peak_users, hourly_peak.day) AS peak_users, argMax(hourly_peak.day_users, hourly_peak.day) AS day_users,
-    argMax(hourly_peak.peak_share, hourly_peak.day) AS peak_share
-FROM hourly_peak
-GROUP BY app, facet;
+SELECT peaks.app AS app, peaks.facet AS facet, peaks.day AS day, peaks.peak_hour AS peak_hour, peaks.peak_users AS peak_users,
+    peaks.day_users AS day_users, peaks.peak_share AS peak_share
+FROM hourly_peak AS peaks
+INNER JOIN apps ON apps.id = peaks.app
+WHERE peaks.day = toDate(substring(toString(now(), apps.time_zone), 1, 10));
 
 -- What was tracked, as it came: raw events of the last five weeks of receipt, so that no panel reads a year of them. The violation
 -- '' is all events of that name and version; the others are parts of it. toString takes a zone that is no constant, toDate does not.
