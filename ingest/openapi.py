@@ -150,7 +150,7 @@ _KINDS: dict[str, _Kind] = {
     ),
     "posthog": _Kind(
         "PostHog",
-        f"One event or a batch; gzip, base64 or JSON. {_SAFE_OR_KEPT}",
+        f"One event or a batch; gzip, zstd, base64 or JSON. {_SAFE_OR_KEPT}",
         {
             _JSON: {"anyOf": [_reference("PostHogEvent"), _BATCH_OF_POSTHOG, _list_of("PostHogEvent")]},
             "text/plain": {"type": "string", "description": "The same, gzipped, with no Content-Encoding."},
@@ -193,8 +193,8 @@ def description() -> dict[str, Any]:
             "title": "Footfall collector",
             "version": "1",
             "description": (
-                "Takes events. Bodies may be gzipped (told by the first bytes, whatever the headers say) and chunked. What is no "
-                "HTTP, or has a head beyond the limits, gets 400 and the connection ends; unknown paths get 404."
+                "Takes events. Bodies may be gzip or zstd (told by the first bytes, whatever the headers say) and chunked. What "
+                "is no HTTP, or has a head beyond the limits, gets 400 and the connection ends; unknown paths get 404."
             ),
         },
         "tags": [{"name": kind.tag, "description": kind.about} for kind in _KINDS.values()]

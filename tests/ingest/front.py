@@ -23,6 +23,8 @@ class FailingFront:
         self._lock = threading.Lock()
         #: Method, path and status of every request, in order of the answers.
         self.seen: list[tuple[str, str, int]] = []
+        #: Content-Encoding of all event requests.
+        self.encodings: set[str] = set()
         front = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -60,8 +62,9 @@ class FailingFront:
         body = _body(request)
         failure: Failure | None = None
         with self._lock:
-            if request.command != "OPTIONS" and path in ROUTES and self._failures:
-                failure = self._failures.pop(0)
+            if request.command != "OPTIONS" and path in ROUTES:
+                self.encodings.add(request.headers.get("Content-Encoding", ""))
+                failure = self._failures.pop(0) if self._failures else None
         status, headers, answer = 503, {"Retry-After": "1", "Content-Type": "application/json"}, _UNAVAILABLE
         if failure != "refuse":
             told = self._pass_on(request, body)

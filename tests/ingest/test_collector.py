@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from urllib.parse import quote
 
 import pytest
+import zstandard
 
 from ingest.contract.event import Event
 from ingest.origins import ALLOWED_HEADERS
@@ -67,6 +68,21 @@ def test_array_lines_and_gzip(collector: RunningCollector) -> None:
     found = stored(collector, *[event["id"] for event in sent])
     assert [event.person for event in found] == [f"u:user-{number}" for number in range(50)]
     assert {event.app for event in found} == {"p3"}
+
+
+def test_zstd_as_a_whole_and_cut_off(collector: RunningCollector) -> None:
+    sent = [new() for _ in range(20)]
+    body = zstandard.compress(json.dumps(sent).encode())
+    headers = {"X-Write-Key": "tk3", "Content-Encoding": "zstd"}
+    assert collector.ask("/v1/events", body, headers).json()["accepted"] == 20
+    assert len(stored(collector, *[event["id"] for event in sent])) == 20
+    cut = collector.ask("/v1/events", body[:-3], headers)
+    assert (cut.status, cut.json()["code"]) == (400, Reason.BAD_ENCODING)
+    assert collector.ask("/sa?token=SA_TOKEN", body[:-3], headers).status == 200, "a 4xx would make SDKs lose it"
+    kept = [one for one in collector.rejected() if one.payload == base64.b64encode(body[:-3]).decode()]
+    assert [(one.reason, one.encoding, one.context["content_encoding"]) for one in kept] == [
+        (Reason.BAD_ENCODING, "base64", "zstd")
+    ] * 2
 
 
 def test_a_bad_event_among_good_ones_goes_to_the_rejected_topic_and_the_others_count(collector: RunningCollector) -> None:

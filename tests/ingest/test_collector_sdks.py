@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from ingest.contract.event import Merge
@@ -47,21 +49,25 @@ def test_segment_analytics_python(collector: RunningCollector, zipped: bool, fai
     assert all(0 <= event.received - event.time < 300_000 for event in found)
 
 
-@pytest.mark.parametrize(("form", "failures"), [("batch", ("refuse", "lose")), ("v1", ("lose",))])
+@pytest.mark.parametrize(("form", "failures"), [("batch", ("refuse", "lose")), ("v1", ("lose",)), ("zstd", ("refuse", "lose"))])
 def test_posthog_python(collector: RunningCollector, form: str, failures: tuple[Failure, ...]) -> None:
     from posthog import Posthog
 
     failed: list[object] = []
     user = f"user-posthog-{form}"
     with FailingFront(collector.port, failures) as front:
-        more = {"capture_mode": "v1"} if form == "v1" else {"gzip": True}
+        forms: dict[str, dict[str, Any]] = {
+            "batch": {"gzip": True},
+            "v1": {"capture_mode": "v1"},
+            "zstd": {"capture_mode": "v1", "capture_compression": "zstd"},
+        }
         client = Posthog(
             "phc_TOKEN",
             host=front.address,
             on_error=lambda error, _: failed.append(error),
             flush_interval=0.5,
             disable_geoip=True,
-            **more,
+            **forms[form],
         )
         click = {"按钮": "立即申购", "$process_person_profile": False}
         client.capture("页面点击", distinct_id=f"anon-{form}", properties=click)
@@ -73,6 +79,7 @@ def test_posthog_python(collector: RunningCollector, form: str, failures: tuple[
         client.flush()
         client.shutdown()
         assert front.failed() == len(failures)
+        assert front.encodings == {{"batch": "gzip", "v1": "", "zstd": "zstd"}[form]}
     assert failed == []
     found = arrived(collector, f"u:{user}", 53)
     check_batch(found)

@@ -7,6 +7,7 @@ import gzip
 import json
 from typing import Any
 
+import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -85,11 +86,13 @@ def as_json(value: Any) -> bytes:
 
 
 @settings(max_examples=400)
-@given(paths, documents, st.sampled_from(["plain", "gzip", "array", "batch", "data", "data_list"]))
+@given(paths, documents, st.sampled_from(["plain", "gzip", "zstd", "array", "batch", "data", "data_list"]))
 def test_any_json(path: str, value: Any, form: str) -> None:
     body = as_json(value)
     if form == "gzip":
         body = gzip.compress(body)
+    elif form == "zstd":
+        body = zstandard.compress(body)
     elif form == "array":
         body = b"[" + body + b"," + body + b"]"
     elif form == "batch":
@@ -104,6 +107,7 @@ def test_any_json(path: str, value: Any, form: str) -> None:
 def test_any_bytes(path: str, body: bytes, query: str, headers: dict[str, str]) -> None:
     for method in ROUTES[path].methods:
         check(path, post(path, body, query=query, headers=headers, method=method))
+        check(path, post(path, b"\x28\xb5\x2f\xfd" + body, headers=headers, method=method))
         check(path, post(path, b"data=" + body, query="token=SA_TOKEN&data=" + query, method=method))
         check(path, post(path, b'{"batch":[' + body + b'],"writeKey":"WRITEKEY_seg"}', method=method))
 

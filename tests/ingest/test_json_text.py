@@ -9,7 +9,9 @@ import tracemalloc
 import zlib
 from collections.abc import Callable
 
+import psutil
 import pytest
+import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -152,8 +154,59 @@ class TestInflate:
             tracemalloc.stop()
         assert caught.value.reason is Reason.TOO_LARGE
 
+    def test_zstd_is_known_by_its_first_bytes_or_the_header(self) -> None:
+        packed = zstandard.compress(b"[1]")
+        skipped = b"\x50\x2a\x4d\x18\x04\x00\x00\x00more"
+        for encoding in ("", "zstd", "gzip", "deflate"):
+            assert inflate(packed, encoding, 100) == b"[1]"
+            assert inflate(zstandard.compress(b"[1,") + skipped + zstandard.compress(b"2]"), encoding, 100) == b"[1,2]"
+        assert inflate(skipped + packed, "zstd", 100) == b"[1]"
+        assert inflate(b"[1]", "zstd", 100) == b"[1]"
+        assert inflate(packed, "", 3) == b"[1]"
+
+    @pytest.mark.parametrize("level", [-5, 3, 19])
+    def test_zstd_of_every_usual_level(self, level: int) -> None:
+        body = json.dumps(list(range(20_000))).encode()
+        stream = zstandard.ZstdCompressor(level).compressobj()  # does not know the size: asks for the level's whole window
+        for packed in (zstandard.compress(body, level), stream.compress(body) + stream.flush()):
+            assert inflate(packed, "zstd", len(body)) == body
+
+    def test_zstd_that_is_cut_off_or_broken(self) -> None:
+        packed = zstandard.ZstdCompressor(write_checksum=True).compress(b'{"event":"e"}' * 40)
+        assert inflate(packed, "", 1000) == b'{"event":"e"}' * 40
+        dictionary = zstandard.ZstdCompressionDict(b"what only the sender has " * 8)
+        for body in (
+            *(packed[:size] for size in range(4, len(packed))),
+            packed[:-1] + bytes([packed[-1] ^ 1]),  # its checksum
+            packed + b"{}",
+            zstandard.ZstdCompressor(dict_data=dictionary).compress(b"what only the sender has"),
+        ):
+            assert refused(lambda body=body: inflate(body, "", 1000)) is Reason.BAD_ENCODING  # type: ignore[misc]
+
+    def test_zstd_cannot_have_more_memory_than_the_standard_allows(self) -> None:
+        for window, expected in ((23, None), (24, Reason.BAD_ENCODING), (27, Reason.BAD_ENCODING)):
+            parameters = zstandard.ZstdCompressionParameters.from_level(1, window_log=window)
+            stream = zstandard.ZstdCompressor(compression_params=parameters).compressobj()
+            frame = stream.compress(b"[1]") + stream.flush()
+            assert refused(lambda frame=frame: inflate(frame, "zstd", 1000)) is expected  # type: ignore[misc]
+
+    @pytest.mark.parametrize("empty", [gzip.compress(b""), zstandard.compress(b"")])
+    def test_members_without_end_are_refused_soon(self, empty: bytes) -> None:
+        started = time.process_time()
+        assert refused(lambda: inflate(empty * 100_000, "", 1000)) is Reason.BAD_ENCODING
+        assert time.process_time() - started < 1
+
+    def test_a_bomb_of_zstd_costs_no_more_than_the_limit(self) -> None:
+        stream = zstandard.ZstdCompressor().compressobj()
+        bomb = b"".join(stream.compress(bytes(10_000_000)) for _ in range(40)) + stream.flush()
+        assert len(bomb) < 100_000
+        for body in (bomb, bomb[: len(bomb) // 2], zstandard.compress(bytes(900_000)) + bomb):
+            before = psutil.Process().memory_info().rss
+            assert refused(lambda body=body: inflate(body, "", 1_000_000)) is Reason.TOO_LARGE  # type: ignore[misc]
+            assert psutil.Process().memory_info().rss - before < 24_000_000
+
     @given(st.binary(), st.sampled_from(["", "gzip", "deflate", "br", "zstd", "x"]))
     def test_any_bytes_are_inflated_or_refused(self, body: bytes, encoding: str) -> None:
-        for raw in (body, b"\x1f\x8b" + body):
+        for raw in (body, b"\x1f\x8b" + body, b"\x28\xb5\x2f\xfd" + body, zstandard.compress(body)[:-1] + body[:1]):
             reason = refused(lambda raw=raw: inflate(raw, encoding, 1000))  # type: ignore[misc]
             assert reason in (None, Reason.BAD_ENCODING, Reason.TOO_LARGE)

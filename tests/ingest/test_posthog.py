@@ -6,10 +6,12 @@ import base64
 import gzip
 import json
 import zlib
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import quote
 
 import pytest
+import zstandard
 
 from ingest.contract.event import Event, Merge
 from ingest.intake import Intake
@@ -229,6 +231,15 @@ def test_v1_is_told_of_each_event() -> None:
 
 
 @pytest.mark.parametrize("headers", [{"Content-Encoding": "zstd"}, {}])
+def test_v1_may_be_compressed_with_zstd(headers: dict[str, str]) -> None:
+    body = zstandard.compress(json.dumps({"batch": [EVENT | {"properties": {"姓名": "张三"}}]}).encode())
+    intake = post("/i/v1/analytics/events", body, headers=headers, key="phc_TOKEN")
+    (event,) = events(intake)
+    assert (event.id, event.props) == (UUID, {"姓名": "张三"})
+    assert json.loads(intake.answer.body) == {"results": {UUID: {"result": "ok"}}}
+
+
+@pytest.mark.parametrize("headers", [{"Content-Encoding": "zstd"}, {}])
 def test_v1_is_told_not_to_send_again_what_cannot_be_read(headers: dict[str, str]) -> None:
     intake = post("/i/v1/analytics/events", b"\x28\xb5\x2f\xfd", headers=headers, key="phc_TOKEN")
     assert (intake.answer.status, json.loads(intake.answer.body)) == (200, {"results": {}})
@@ -272,7 +283,8 @@ def test_a_broken_event_leaves_the_others_whole() -> None:
     assert all(f"`$.batch[{refusal.index}]" in refusal.detail for refusal in intake.refused)
 
 
-def test_limits_hold_inside_of_the_base64_too() -> None:
-    body = b"data=" + base64.b64encode(gzip.compress(b" " * 1_000_000))
+@pytest.mark.parametrize("compress", [gzip.compress, zstandard.compress])
+def test_limits_hold_inside_of_the_base64_too(compress: Callable[[bytes], bytes]) -> None:
+    body = b"data=" + base64.b64encode(compress(b" " * 1_000_000))
     intake = post("/e/", body, key="phc_TOKEN", limits=LIMITS._replace(inflated_bytes=10_000))
     assert [record.reason for record in rejections(intake)] == [Reason.TOO_LARGE]
