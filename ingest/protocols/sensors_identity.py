@@ -9,7 +9,12 @@ from ingest.reasons import Reason, RefusedError
 
 LOGIN = "$identity_login_id"
 #: Identities that name a device or a visitor, not what was bound to it.
-_VISITORS = ("$identity_cookie_id", "$identity_anonymous_id", "$identity_android_id", "$identity_idfv", LOGIN)
+_VISITORS = frozenset(
+    {
+        *("$identity_cookie_id", "$identity_anonymous_id", "$identity_mp_id", "$identity_android_id", "$identity_android_uuid"),
+        *("$identity_idfv", "$identity_ios_uuid", "$identity_mac_serial_id", "$identity_mac_uuid", LOGIN),
+    }
+)
 
 
 class Identity(NamedTuple):
@@ -75,5 +80,6 @@ def _merge(kind: EventType, person: str, visitor: str, identities: dict[str, str
         return Merge(source=f"a:{visitor}", target=person, how="track_signup") if visitor else None
     if kind != "bind" or not identities:  # an unbinding joins nobody; what was unbound is in the ids
         return None
-    name = next((one for one in identities if one not in _VISITORS), next(iter(identities)))
+    # what was bound before is told again; what is bound now is added at the end
+    name = next((one for one in reversed(identities) if one not in _VISITORS), next(iter(identities)))
     return Merge(source=f"a:{f'{name}+{identities[name]}'[:256]}", target=person, how=kind)

@@ -64,7 +64,15 @@ def test_merges() -> None:
     ids = {"$identity_login_id": "d", "$identity_mobile": "138"}
     bind = track(type="track_id_bind", event="$BindID", identities=ids)
     assert (bind.type, bind.merge) == ("bind", Merge(source="a:$identity_mobile+138", target="u:d", how="bind"))
-    unbind = track(type="track_id_unbind", event="$UnbindID", identities=ids)
+    before = {"$identity_mp_id": "mp", "$identity_login_id": "d", "$identity_email": "e", "$identity_mobile": "138"}
+    for device in ("mp_id", "cookie_id", "android_uuid", "ios_uuid", "idfv"):
+        ids = {f"$identity_{device}": "x", "$identity_mobile": "138", "$identity_anonymous_id": "x"}
+        assert track(type="track_id_bind", identities=ids).merge == Merge(
+            source="a:$identity_mobile+138", target="a:d", how="bind"
+        )
+    again = track(type="track_id_bind", identities=before | {"$identity_anonymous_id": "mp"})
+    assert again.merge == Merge(source="a:$identity_mobile+138", target="u:d", how="bind")
+    unbind = track(type="track_id_unbind", event="$UnbindID", identities=before)
     assert (unbind.type, unbind.merge) == ("unbind", None)
     assert unbind.ids["$identity_mobile"] == "138"
 
