@@ -9,8 +9,9 @@ from typing import Literal
 
 from ingest.routes import ROUTES
 
-#: refuse: 503, and nothing reached the collector; lose: the collector has it, and its answer is replaced by a 503.
-Failure = Literal["refuse", "lose"]
+#: refuse: 503, and nothing reached the collector; lose: the collector has it, and its answer is replaced by a 503; cut: likewise,
+#: and instead of an answer the connection ends.
+Failure = Literal["refuse", "lose", "cut"]
 _HOP = {"connection", "transfer-encoding", "content-length", "host", "keep-alive", "server", "date"}
 
 
@@ -21,7 +22,7 @@ class FailingFront:
         self._port = port
         self._failures = list(failures)
         self._lock = threading.Lock()
-        #: Method, path and status of every request, in order of the answers.
+        #: Method, path and status (0: none) of every request, in order of the answers.
         self.seen: list[tuple[str, str, int]] = []
         #: Content-Encoding of all event requests.
         self.encodings: set[str] = set()
@@ -54,7 +55,7 @@ class FailingFront:
 
     def failed(self) -> int:
         """How many requests have met with a failure."""
-        return sum(status == 503 for _, _, status in self.seen)
+        return sum(status in (0, 503) for _, _, status in self.seen)
 
     def handle(self, request: BaseHTTPRequestHandler) -> None:
         """One request."""
@@ -73,7 +74,10 @@ class FailingFront:
         if failure and (origin := request.headers.get("Origin")):
             headers |= {"Access-Control-Allow-Origin": origin, "Access-Control-Allow-Credentials": "true"}
             headers["Access-Control-Expose-Headers"] = "Retry-After"
-        self.seen.append((request.command, path, status))
+        self.seen.append((request.command, path, 0 if failure == "cut" else status))
+        if failure == "cut":
+            request.close_connection = True
+            return
         try:
             request.send_response_only(status)
             for name, value in headers.items():

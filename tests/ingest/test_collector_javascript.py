@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -82,6 +83,20 @@ def run_node(script: str, sdks: Path, made: str, visitor: str, user: str) -> Non
     assert done.returncode == 0, done.stderr[-3000:]
 
 
+@contextmanager
+def running_node(script: str, sdks: Path, made: str, *arguments: str) -> Iterator[None]:
+    """Runs a script of tests/ingest/js that has no end by itself."""
+    command = ["node", str(SDKS_LOCKED / script), str(sdks / "package.json"), made, *arguments]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    try:
+        yield
+    finally:
+        alive = process.poll() is None
+        process.terminate()
+        _, said = process.communicate(timeout=60)
+    assert alive, said[-3000:]
+
+
 def props_of(found: list[Event], name: str) -> dict[str, object]:
     """The properties of the events of that name, which are all alike."""
     (props,) = {event.id: event.props for event in found if event.event == name}.values()
@@ -100,6 +115,58 @@ def test_segment_analytics_node(collector: RunningCollector, sdks: Path) -> None
     assert props_of(found, "identify") == {"姓名": "张三"}
     assert {event.lib for event in found} == {"@segment/analytics-node"}
     assert props_of(arrived(collector, f"a:{visitor}", 1), "页面点击") == {"按钮": "立即申购"}
+
+
+def test_rudder_sdk_node(collector: RunningCollector, sdks: Path) -> None:
+    user, visitor = "user-rudder-node", "anon-rudder-node"
+    with FailingFront(collector.port, ("refuse", "lose")) as front:
+        run_node("rudder_node.mjs", sdks, told("RudderStack, Node", front.address, "WRITEKEY_rud"), visitor, user)
+        assert front.failed() == 2
+        assert front.encodings == {"gzip"}
+    found = arrived(collector, f"u:{user}", 51)
+    check_batch(found)
+    assert len({event.id for event in found}) == 51
+    assert visitor_of(found) == f"a:{visitor}"
+    assert props_of(found, "identify") == {"姓名": "张三"}
+    assert {(event.app, event.lib, event.lib_version) for event in found} == {("bank", "analytics-node", "3.0.13")}
+    assert props_of(arrived(collector, f"a:{visitor}", 1), "页面点击") == {"按钮": "立即申购"}
+
+
+@pytest.mark.parametrize("failures", [(), ("lose",)])
+def test_sensors_node(collector: RunningCollector, sdks: Path, failures: tuple[Failure, ...]) -> None:
+    """It sends nothing again: what a door refuses is lost, and what only its answer is lost of, is not."""
+    user, visitor = f"user-sa-node-{len(failures)}", f"anon-sa-node-{len(failures)}"
+    with FailingFront(collector.port, failures) as front:
+        run_node("sensors_node.mjs", sdks, told("Sensors Analytics, Node", front.address, "SA_TOKEN"), visitor, user)
+        assert front.failed() == len(failures)
+    found = arrived(collector, f"u:{user}", 52)
+    check_batch(found, "BatchEvent")
+    assert len(found) == len({event.id for event in found}) == 52
+    assert visitor_of(found) == f"a:{visitor}"
+    assert props_of(found, "profile_set")["name"] == "张三"
+    assert {(event.lib, event.lib_version) for event in found} == {("Node", "1.2.6")}
+    assert props_of(arrived(collector, f"a:{visitor}", 1), "PageClick")["btn"] == "立即申购"
+
+
+@pytest.mark.parametrize(("plugin", "failures"), [("", ()), ("", ("cut",)), ("gzip", ())])
+def test_sensors_mini_program(collector: RunningCollector, sdks: Path, plugin: str, failures: tuple[Failure, ...]) -> None:
+    """The SDK and its HTTP are real; the phone and WeChat are stand-ins (wechat.mjs)."""
+    user = f"user-mp-{plugin}-{len(failures)}"
+    with FailingFront(collector.port, failures) as front:
+        made = told("Sensors Analytics, mini-program", front.address, "SA_TOKEN")
+        with running_node("sensors_miniprogram.mjs", sdks, made, plugin, user):
+            found = arrived(collector, f"u:{user}", 53)
+        assert front.failed() == len(failures)
+    check_batch(found)
+    assert {event.event for event in found} == {"$SignUp", "profile_set", BATCH, "$MPHide"}
+    assert props_of(found, "profile_set")["name"] == "张三"
+    assert {(event.lib, event.lib_version) for event in found} == {("MiniProgram", "1.22.7")}
+    assert {event.version for event in found if event.type == "track"} == {"9.1.0"}
+    visitor = arrived(collector, visitor_of(found), 4)
+    assert {event.event for event in visitor} == {"profile_set_once", "$MPLaunch", "$MPShow", "PageClick"}
+    assert len({event.id for event in visitor}) == 4
+    assert (len(visitor) > 4) == bool(failures), "what was sent again is known again"
+    assert props_of(visitor, "PageClick")["btn"] == "立即申购"
 
 
 def test_posthog_node(collector: RunningCollector, sdks: Path) -> None:
