@@ -143,3 +143,7 @@ def fill(client: Client, demo: Demo) -> None:
         "addYears(day, -1), hour, layout, partition, value * 2, at, version "
         "FROM metrics FINAL WHERE metric = 'active_users' AND window IN ('day', '7d', '30d', 'month')"
     )
+    client.command(  # who is active now was worked out just now, or there is nothing to show
+        "INSERT INTO metrics SELECT metric, app, facet, window, start, day, hour, layout, partition, value, "
+        "toUnixTimestamp64Milli(now64(3)) AS at, version + 1 FROM metrics FINAL WHERE window IN ('5m', '30m')"
+    )
