@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 
 from ingest.contract.partition import partition_of
 from streams.contract.merge import MergeMessage, decode_merge, encode_merge, order_of_ids
+from streams.contract.total import decode_total
 from streams.partition import Partition, Taken
 from streams.rules import Rules
 from tests.streams.plain import Number, PlainEvent, recompute
@@ -24,12 +26,16 @@ ZONE = "Asia/Shanghai"
 USERS = ["u:anna", "u:bert", "u:cleo"]
 #: Each anonymous id is one person's; two persons have two devices.
 OWNER = {"a:1": "u:anna", "a:2": "u:anna", "a:3": "u:bert", "a:4": "u:cleo", "u:old-cleo": "u:cleo"}
+#: What SDKs say: who is whose, and of some only by way of others, who have been merged themselves before or will be.
+LINKS = OWNER | {"a:5": "u:zoe", "u:zoe": "u:old-cleo"}
 
 
 class Cluster:
     """All partitions of a layout, each with a store; messages between them as the merges topic carries them."""
 
-    def __init__(self) -> None:
+    def __init__(self, now: int = NOW) -> None:
+        self.now = now
+        self.active_now: list[dict[tuple[str, str, str], int]] = [{} for _ in range(PARTITIONS)]
         self.rules = Rules(plan_of(ZONE, ZONE))
         self.stores: list[dict[bytes, bytes]] = [{} for _ in range(PARTITIONS)]
         self.partitions = [self._open(number) for number in range(PARTITIONS)]
@@ -51,9 +57,12 @@ class Cluster:
         self.partitions[partition_of(event.person, PARTITIONS)].apply_frame(orjson.dumps(line), 0, NOW)
 
     def checkpoint(self, number: int) -> Taken:
-        taken = self.partitions[number].take(NOW)
+        taken = self.partitions[number].take(self.now)
         self.partitions[number].commit(taken)
         self.downstream[number].last |= dict(taken.totals)
+        for total in map(decode_total, dict(taken.totals).values()):
+            if total.window in ("5m", "30m"):
+                self.active_now[number][total.app, total.facet, total.window] = total.value
         assert not taken.rejected
         for partition, _, line in taken.merges:
             message = decode_merge(line)
@@ -85,29 +94,62 @@ class Cluster:
         return total
 
 
-EVENTS = st.lists(
-    st.builds(
-        lambda who, app, name, ago, platform: PlainEvent(
-            who, app, name, BASE - ago, BASE, platform, 0, f"{who}{app}{name}{ago}{platform}"
+def events_of(ids: list[str]) -> st.SearchStrategy[list[PlainEvent]]:
+    """Events under these ids, some of which say how long they took."""
+    return st.lists(
+        st.builds(
+            lambda who, app, name, ago, platform, duration: PlainEvent(
+                who, app, name, BASE - ago, BASE, platform, duration, f"{who}{app}{name}{ago}{platform}{duration}"
+            ),
+            st.sampled_from(ids),
+            st.sampled_from(["one", "two"]),
+            st.sampled_from(["app_launch", "view", "pay"]),
+            st.one_of(st.integers(0, HOUR), st.integers(0, 3 * HOUR), st.integers(0, 5 * DAY)),
+            st.sampled_from(["", "ios"]),
+            st.sampled_from([0, 0, 90_000, 4 * HOUR]),
         ),
-        st.sampled_from([*OWNER, *USERS]),
-        st.sampled_from(["one", "two"]),
-        st.sampled_from(["app_launch", "view", "pay"]),
-        st.one_of(st.integers(0, 3 * HOUR), st.integers(0, 5 * DAY)),
-        st.sampled_from(["", "ios"]),
-    ),
-    max_size=14,
-)
+        max_size=14,
+    )
+
+
+EVENTS = events_of([*OWNER, *USERS])
+
+
+def final(person: str) -> str:
+    """Who somebody is in the end."""
+    while person in LINKS:
+        person = LINKS[person]
+    return person
+
+
+def plain_active_now(events: list[PlainEvent], minute: int) -> dict[tuple[str, str, str], int]:
+    """(app or group, facet, window) -> persons whose last event is that recent, worked out afresh."""
+    last: dict[tuple[str, str, str], int] = {}
+    for event in events:
+        if event.received - event.time > 48 * HOUR:
+            continue
+        of_group = ["", *(["activity:paying"] if event.event == "pay" else [])]
+        of_app = [*of_group, *([f"platform:{event.platform}"] if event.platform else [])]
+        for scope, facets in ((event.app, of_app), ("both", of_group)):
+            for facet in facets:
+                key = scope, facet, event.person
+                last[key] = max(last.get(key, 0), event.time // 60_000)
+    found: dict[tuple[str, str, str], int] = {}
+    for (scope, facet, _), seen in last.items():
+        for window, minutes in (("5m", 5), ("30m", 30)):
+            if minute - minutes < seen <= minute:
+                found[scope, facet, window] = found.get((scope, facet, window), 0) + 1
+    return found
 
 
 @settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.data())
 def test_logins_in_any_order_with_replays_and_crashes_give_the_true_persons(data: st.DataObject) -> None:
-    cluster = Cluster()
-    events = data.draw(EVENTS)
+    cluster = Cluster(data.draw(st.sampled_from([BASE, NOW])))
+    events = data.draw(events_of([*LINKS, *USERS]))
     logins = [
         (PlainEvent(target, "one", "login", BASE - index * HOUR, BASE, "", 0, f"login{source}"), (source, target))
-        for index, (source, owner) in enumerate(OWNER.items())
+        for index, (source, owner) in enumerate(LINKS.items())
         for target in [order_of_ids(source, owner)[0]]
     ]
     everything: list[tuple[PlainEvent, tuple[str, str] | None]] = [(event, None) for event in events] + list(logins)
@@ -134,16 +176,20 @@ def test_logins_in_any_order_with_replays_and_crashes_give_the_true_persons(data
                 pass
     cluster.settle()
     assert cluster.merged == {
-        merged: target for source, owner in OWNER.items() for target, merged in [order_of_ids(source, owner)]
+        merged: target for source, owner in LINKS.items() for target, merged in [order_of_ids(source, owner)]
     }
     # the true persons, by any one name
-    true = [replace(event, person=OWNER.get(event.person, event.person)) for event, _ in everything]
+    true = [replace(event, person=final(event.person)) for event, _ in everything]
     expected = {
         n: v
         for n, v in recompute(true, plain_rules(ZONE, ZONE, 5)).items()
         if n.day <= datetime.fromtimestamp(NOW / 1000, UTC).date()
     }
     assert cluster.numbers() == expected
+    active = Counter[tuple[str, str, str]]()
+    for of_partition in cluster.active_now:
+        active.update(of_partition)
+    assert +active == plain_active_now(true, cluster.now // 60_000)
     for number, partition in enumerate(cluster.partitions):
         again = Partition(cluster.rules, "t", number, PARTITIONS, cluster.stores[number], cached=2)
         known = {key: value for key, value in partition.totals.values().items() if value}
