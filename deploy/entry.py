@@ -117,11 +117,11 @@ def run_stage(name: str, settings: Settings, without_kafka: bool = False, **more
     entry("deploy.kafka.topics:require_crc32c")()
     settings = with_broker(settings)
     check = entry("deploy.kafka.topics:check_topics")
-    if without_kafka:
-        try:
-            check(settings, _SHORT_WAIT_S)
-        except UnavailableError as error:
-            log.warning("starts without Kafka: %s", error)
-    else:
-        check(settings)
+    try:
+        for weak in check(settings, _SHORT_WAIT_S) if without_kafka else check(settings):
+            log.warning("%s", weak)
+    except UnavailableError as error:
+        if not without_kafka:
+            raise
+        log.warning("starts without Kafka: %s", error)
     entry(name)(settings, **more)

@@ -14,9 +14,10 @@ _EXACT = ("cleanup.policy", "message.timestamp.type")
 
 
 class FoundTopic(NamedTuple):
-    """A topic as the broker has it."""
+    """A topic as the broker has it. replicas: of its partition that has fewest."""
 
     partitions: int
+    replicas: int
     config: Mapping[str, str]
 
 
@@ -40,5 +41,25 @@ def fault(spec: TopicSpec, found: FoundTopic | None) -> str | None:
         return (
             f"topic {spec.name} takes records of {size or 'unknown'} bytes, expected at least {least}: "
             f"set it with kafka-configs --alter --add-config max.message.bytes={least}"
+        )
+    return None
+
+
+def weakness(spec: TopicSpec, found: FoundTopic) -> str | None:
+    """What makes a topic less safe than the plan wants, and how to mend it, in one line; None if nothing does.
+
+    No number is wrong for it, as long as no broker loses its disk or is gone for good.
+    """
+    if found.replicas < spec.replication_factor:
+        return (
+            f"topic {spec.name} has {found.replicas} replicas, kafka.replication_factor says {spec.replication_factor}: "
+            "give it more replicas with kafka-reassign-partitions"
+        )
+    key = "min.insync.replicas"
+    has, least = found.config.get(key, ""), spec.config[key]
+    if not has.isdigit() or int(has) < int(least):
+        return (
+            f"topic {spec.name} acknowledges with {has or 'unknown'} of {found.replicas} replicas, expected {least}: "
+            f"set it with kafka-configs --alter --add-config {key}={least}"
         )
     return None

@@ -23,7 +23,7 @@ from kafka.errors import (
 from kafka.record import util as record_util
 
 from deploy.kafka.admin import admin_client, quiet_client
-from deploy.kafka.layout import FoundTopic, fault
+from deploy.kafka.layout import FoundTopic, fault, weakness
 from ingest.contract.errors import ConfigError, LayoutError, UnavailableError
 from ingest.contract.settings import Settings, kafka_options
 from ingest.contract.topics import TopicSpec, topic_specs
@@ -49,27 +49,34 @@ def create_topics(settings: Settings, wait_s: float = WAIT_S) -> list[str]:
     """
     specs = topic_specs(settings)
     with _broker(settings, wait_s) as client:
-        missing = [spec for spec in specs if spec.name not in _partition_counts(client, specs)]
+        there = _replicas(client, specs)
+        missing = [spec for spec in specs if spec.name not in there]
         created = [spec.name for spec in missing if _create(client, spec, wait_s)]
         client.wait_for_topics([spec.name for spec in missing], timeout_ms=int(wait_s * 1000))
     return created
 
 
-def check_topics(settings: Settings, wait_s: float = WAIT_S) -> None:
-    """Returns when every topic is what the plan needs.
+def check_topics(settings: Settings, wait_s: float = WAIT_S) -> list[str]:
+    """Returns when every topic is what the plan needs, with a line for each that is less safe than the plan wants.
 
     Raises LayoutError with the first that is not, what was found and expected, and how to mend it; UnavailableError when no
     broker answers within `wait_s` seconds.
     """
     specs = topic_specs(settings)
     with _broker(settings, wait_s) as client:
-        counts = _partition_counts(client, specs)
-        configs = _configs(client, sorted(counts))
+        replicas = _replicas(client, specs)
+        configs = _configs(client, sorted(replicas))
+    weak = []
     for spec in specs:
-        found = FoundTopic(counts[spec.name], configs.get(spec.name, {})) if spec.name in counts else None
+        found = None
+        if counts := replicas.get(spec.name):
+            found = FoundTopic(len(counts), min(counts), configs.get(spec.name, {}))
         wrong = fault(spec, found)
         if wrong:
             raise LayoutError(wrong)
+        if found is not None and (less := weakness(spec, found)):
+            weak.append(less)
+    return weak
 
 
 def require_crc32c() -> None:
@@ -103,17 +110,17 @@ def _reason(error: BaseException) -> str:
     return words[:240] or type(error).__name__.removesuffix("Error")
 
 
-def _partition_counts(client: Any, specs: Sequence[TopicSpec]) -> dict[str, int]:
-    """The topics of `specs` that exist, with their partition counts."""
+def _replicas(client: Any, specs: Sequence[TopicSpec]) -> dict[str, list[int]]:
+    """The topics of `specs` that exist, with the number of replicas of each partition."""
     topics = client.describe_topics([spec.name for spec in specs])
-    counts: dict[str, int] = {}
+    found: dict[str, list[int]] = {}
     for topic in topics:
         problem = for_code(topic["error_code"])
         if topic["error_code"] == 0:
-            counts[topic["name"]] = len(topic["partitions"])
+            found[topic["name"]] = [len(partition["replica_nodes"]) for partition in topic["partitions"]]
         elif issubclass(problem, AuthorizationError | InvalidTopicError):
             raise problem(topic["name"])
-    return counts
+    return found
 
 
 def _configs(client: Any, names: list[str]) -> dict[str, dict[str, str]]:

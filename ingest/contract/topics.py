@@ -41,6 +41,12 @@ def topic_names(settings: Settings) -> TopicNames:
     )
 
 
+def least_in_sync(replication_factor: int) -> int:
+    """How many replicas must have a record before it is acknowledged (min.insync.replicas): the larger half of them, so that
+    what is acknowledged outlives a broker, and one broker that is away stops nothing. Two replicas can only do the latter: 1."""
+    return replication_factor // 2 + 1 if replication_factor > 2 else 1
+
+
 def topic_specs(settings: Settings) -> list[TopicSpec]:
     """What each topic must be.
 
@@ -51,11 +57,15 @@ def topic_specs(settings: Settings) -> list[TopicSpec]:
     kafka = settings.kafka
     retention = str(kafka.retention_hours * 3_600_000)
     compacted = {"cleanup.policy": "compact", "min.compaction.lag.ms": "3600000", "max.message.bytes": "1048588"}
+
+    def spec(name: str, partitions: int, config: dict[str, str]) -> TopicSpec:
+        factor = kafka.replication_factor
+        return TopicSpec(name, partitions, factor, config | {"min.insync.replicas": str(least_in_sync(factor))})
+
     return [
-        TopicSpec(
+        spec(
             names.events,
             kafka.partitions,
-            kafka.replication_factor,
             {
                 "cleanup.policy": "delete",
                 "retention.ms": retention,
@@ -64,18 +74,16 @@ def topic_specs(settings: Settings) -> list[TopicSpec]:
                 "message.timestamp.type": "LogAppendTime",
             },
         ),
-        TopicSpec(
+        spec(
             names.merges,
             kafka.partitions,
-            kafka.replication_factor,
             {"cleanup.policy": "delete", "retention.ms": retention, "max.message.bytes": "1048588"},
         ),
-        TopicSpec(names.metrics, kafka.partitions, kafka.replication_factor, compacted),
-        TopicSpec(names.changelog, kafka.partitions, kafka.replication_factor, compacted),
-        TopicSpec(
+        spec(names.metrics, kafka.partitions, compacted),
+        spec(names.changelog, kafka.partitions, compacted),
+        spec(
             names.rejected,
             1,
-            kafka.replication_factor,
             {"cleanup.policy": "delete", "retention.ms": str(30 * 86_400_000), "max.message.bytes": "4194304"},
         ),
     ]

@@ -12,11 +12,11 @@ from kafka import KafkaProducer
 from kafka.record import util as record_util
 
 from deploy.kafka.admin import admin_client
-from deploy.kafka.layout import FoundTopic, fault
+from deploy.kafka.layout import FoundTopic, fault, weakness
 from deploy.kafka.topics import check_topics, create_topics, require_crc32c
 from ingest.contract.errors import ConfigError, LayoutError, UnavailableError
 from ingest.contract.settings import Settings, kafka_options
-from ingest.contract.topics import TopicSpec, topic_names, topic_specs
+from ingest.contract.topics import TopicSpec, least_in_sync, topic_names, topic_specs
 from tests.ports import free_port
 
 SPEC = TopicSpec(
@@ -32,21 +32,21 @@ def with_kafka(settings: Settings, **changes: Any) -> Settings:
 
 
 def test_a_topic_as_the_plan_has_it_is_no_fault_whatever_its_retention() -> None:
-    assert fault(SPEC, FoundTopic(8, {**SPEC.config, "retention.ms": "1"})) is None
+    assert fault(SPEC, FoundTopic(8, 1, {**SPEC.config, "retention.ms": "1"})) is None
 
 
 @pytest.mark.parametrize(
     ("found", "words"),
     [
         (None, ["shop.events", "footfall topics"]),
-        (FoundTopic(9, SPEC.config), ["shop.events", "9 partitions", "expected 8", "kafka.partitions"]),
+        (FoundTopic(9, 1, SPEC.config), ["shop.events", "9 partitions", "expected 8", "kafka.partitions"]),
         (
-            FoundTopic(8, {**SPEC.config, "cleanup.policy": "compact,delete"}),
+            FoundTopic(8, 1, {**SPEC.config, "cleanup.policy": "compact,delete"}),
             ["compact,delete", "expected delete", "kafka-configs"],
         ),
-        (FoundTopic(8, {**SPEC.config, "message.timestamp.type": "CreateTime"}), ["CreateTime", "expected LogAppendTime"]),
-        (FoundTopic(8, {}), ["cleanup.policy unknown", "expected delete"]),
-        (FoundTopic(8, {**SPEC.config, "max.message.bytes": "1048588"}), ["1048588", "4194304", "kafka-configs"]),
+        (FoundTopic(8, 1, {**SPEC.config, "message.timestamp.type": "CreateTime"}), ["CreateTime", "expected LogAppendTime"]),
+        (FoundTopic(8, 1, {}), ["cleanup.policy unknown", "expected delete"]),
+        (FoundTopic(8, 1, {**SPEC.config, "max.message.bytes": "1048588"}), ["1048588", "4194304", "kafka-configs"]),
     ],
 )
 def test_a_fault_names_the_topic_what_was_found_and_expected_and_the_remedy(found: FoundTopic | None, words: list[str]) -> None:
@@ -57,12 +57,38 @@ def test_a_fault_names_the_topic_what_was_found_and_expected_and_the_remedy(foun
         assert word in wrong
 
 
+@pytest.mark.parametrize(("replicas", "least"), [(1, 1), (2, 1), (3, 2), (4, 3), (5, 3)])
+def test_what_is_acknowledged_outlives_a_broker_and_one_that_is_away_stops_nothing(replicas: int, least: int) -> None:
+    assert least_in_sync(replicas) == least
+
+
+def test_every_topic_is_acknowledged_by_two_of_three(demo_settings: Settings) -> None:
+    for spec in topic_specs(with_kafka(demo_settings, replication_factor=3)):
+        assert (spec.replication_factor, spec.config["min.insync.replicas"]) == (3, "2"), spec.name
+
+
+def test_a_topic_that_is_less_safe_than_the_plan_wants_is_told_with_the_remedy(demo_settings: Settings) -> None:
+    spec = topic_specs(with_kafka(demo_settings, replication_factor=3))[0]
+    partitions = spec.partitions
+    assert weakness(spec, FoundTopic(partitions, 3, {**spec.config, "min.insync.replicas": "3"})) is None
+    fewer = weakness(spec, FoundTopic(partitions, 1, spec.config))
+    assert fewer is not None
+    assert "has 1 replicas, kafka.replication_factor says 3: give it more replicas with kafka-reassign-partitions" in fewer
+    for config, has in (({"min.insync.replicas": "1"}, "1"), ({}, "unknown")):
+        alone = weakness(spec, FoundTopic(partitions, 3, config))
+        assert alone is not None
+        assert f"acknowledges with {has} of 3 replicas, expected 2: set it with kafka-configs" in alone
+        assert fault(spec, FoundTopic(partitions, 3, {**spec.config, **config})) is None
+
+
 @pytest.mark.broker
 def test_topics_are_created_once_and_pass_the_check(settings: Settings) -> None:
     names = [spec.name for spec in topic_specs(settings)]
     assert create_topics(settings) == names
     assert create_topics(settings) == []
-    check_topics(settings)
+    assert check_topics(settings) == []
+    weak = check_topics(with_kafka(settings, replication_factor=3))  # the broker's word, not the settings'
+    assert [line.split()[:5] for line in weak] == [["topic", name, "has", "1", "replicas,"] for name in names]
 
 
 @pytest.mark.broker
