@@ -17,6 +17,7 @@ from deploy.kafka.broker import LocalBroker
 from deploy.kafka.topics import create_topics
 from ingest.contract.settings import Settings, read_settings
 from tests.ports import free_port
+from tests.whole.cluster import Cluster
 
 ROOT = Path(__file__).parents[2]
 DEMO = ROOT / "deploy" / "demo.toml"
@@ -85,12 +86,23 @@ class Pipeline:
     plan     the plan; more: TOML that is put behind it
     quick    shorter times than the defaults: checkpoints and batches come more often, a dead worker is noticed sooner
     spools   whether the collector spools while the broker is away
+    cluster  a Kafka of several brokers, to be used instead of one broker
     """
 
-    def __init__(self, folder: Path, more: str = "", plan: str = "", quick: bool = True, spools: bool = True) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        more: str = "",
+        plan: str = "",
+        quick: bool = True,
+        spools: bool = True,
+        cluster: Cluster | None = None,
+    ) -> None:
         self.folder = folder
         self.broker = LocalBroker(folder / "var", jvm=("-XX:TieredStopAtLevel=1",))
-        self.broker.start()
+        self._kafka = cluster or self.broker
+        self._replication = cluster.replication if cluster else 1
+        self._kafka.start()
         self.stages: list[Stage] = []
         self._worker, self._sinks = ("session_timeout_ms = 6000\ncheckpoint_ms = 250", "batch_ms = 300") if quick else ("", "")
         self._collector = "" if spools else "spool_bytes = 0"
@@ -107,7 +119,8 @@ class Pipeline:
         text = f"""data_dir = "{self.folder}/var"
 {self._plan}
 [kafka]
-bootstrap_servers = "{self.broker.bootstrap}"
+bootstrap_servers = "{self._kafka.bootstrap}"
+replication_factor = {self._replication}
 partitions = 4
 [collector]
 port = {collector}
@@ -172,9 +185,9 @@ console_port = {console}
             text=True,
         )
 
-    def assert_exact(self, truth: Path, least: int) -> str:
+    def assert_exact(self, truth: Path, least: int, wait_s: float = 300) -> str:
         """`footfall verify` compares at least so many numbers, three ways, and finds no difference."""
-        report = self.run("verify", "--truth", str(truth), "--wait", "300")
+        report = self.run("verify", "--truth", str(truth), "--wait", str(wait_s), wait_s=wait_s + 300)
         logs = "".join(f"\n--- {stage.log.name}\n{stage.said()[-800:]}" for stage in self.stages)
         assert report.returncode == 0, f"{report.stdout}\n{report.stderr}{logs}"
         compared = int(report.stdout.split(" numbers, no difference")[0].rsplit("\n", 1)[-1].replace(",", ""))
@@ -188,13 +201,15 @@ console_port = {console}
                 stage.send(signal.SIGCONT)
             if stage.process.poll() is None:
                 stage.kill()
-        self.broker.stop()
+        self._kafka.stop()
 
 
 @contextlib.contextmanager
-def pipeline_in(folder: Path, more: str = "", plan: str = "", spools: bool = True) -> Iterator[Pipeline]:
+def pipeline_in(
+    folder: Path, more: str = "", plan: str = "", spools: bool = True, cluster: Cluster | None = None
+) -> Iterator[Pipeline]:
     """A pipeline that leaves no process behind."""
-    pipeline = Pipeline(folder, more, plan, spools=spools)
+    pipeline = Pipeline(folder, more, plan, spools=spools, cluster=cluster)
     try:
         yield pipeline
     finally:
