@@ -99,7 +99,7 @@ def truth_numbers(settings: Settings, journals: Iterable[Path], out: Path, now: 
 
 
 def _send_all(settings: Settings, options: Options, run: Run) -> None:
-    scripts = make_scripts(settings)
+    scripts = make_scripts(settings, options.strangers)
     persons = make_persons(settings, options.seed, options.persons)
     past = _past(settings, options, scripts, persons)
     if not options.live or options.via == "kafka":  # who decides on receipts must send them in order
@@ -166,6 +166,7 @@ def _events(options: Options, scripts: dict[str, Script], persons: list[Persona]
 @click.option("--live", is_flag=True, help="Send events that happen now, until stopped.")
 @click.option("--seconds", type=click.FloatRange(0), default=0, help="With --live: stop after that long.")
 @click.option("--via", type=click.Choice(["http", "kafka"]), default="http", show_default=True, help="Collector, or Kafka.")
+@click.option("--strangers", type=click.FloatRange(0, 1), default=0, help="Part of past days that begin hours before the login.")
 @click.option("--url", default="", help="The collector; taken from footfall.toml if not given.")
 @click.option("--gzip", "compress", is_flag=True, help="Compress the requests.")
 @click.option("--truth", type=click.Path(dir_okay=False, path_type=Path), help="At the end, write here what must come of it.")
@@ -187,6 +188,7 @@ def command(
     live: bool,
     seconds: float,
     via: str,
+    strangers: float,
     url: str,
     compress: bool,
     truth: Path | None,
@@ -218,6 +220,7 @@ def command(
         live=live,
         seconds=seconds,
         via=cast(Literal["http", "kafka"], via),
+        strangers=strangers,
         url=url,
         gzip=compress,
     )

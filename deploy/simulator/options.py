@@ -26,6 +26,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     connections  requests at the same time
     duplicates   part of the events that is sent twice, as SDKs do after a lost answer
     late         part of the events that arrives much later than it happened (live: up to 10 min; kafka: up to 40 days)
+    strangers    part of the past days with visits on which a person comes anonymously, under a new id, hours before the login
     patience_s   how long an event is tried again before the run gives up
     """
 
@@ -44,6 +45,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     connections: Annotated[int, msgspec.Meta(ge=1, le=64)] = 4
     duplicates: Share = 0.01
     late: Share = 0.005
+    strangers: Share = 0.0
     patience_s: Annotated[float, msgspec.Meta(ge=0)] = 120.0
 
 

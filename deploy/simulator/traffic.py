@@ -83,11 +83,14 @@ class Script:
     """What an app of the plan offers: its launch event, its tasks, its passive events. Built once per app.
 
     unknown: part of the visits with a login that are anonymous before it.
+    strangers: part of the days with visits on which a person who has a user id comes under a new anonymous id, and logs in with
+    the day's last visit only.
     """
 
-    def __init__(self, plan: Plan, app: App, unknown: float) -> None:
+    def __init__(self, plan: Plan, app: App, unknown: float, strangers: float = 0.0) -> None:
         self.app = app.id
         self.unknown = unknown
+        self.strangers = strangers
         self.zone = ZoneInfo(plan.zone_name(app.id))
         self.launch = "app_launch" if "app_launch" in app.launch_events or not app.launch_events else app.launch_events[0]
         self.passive = app.passive_events
@@ -110,17 +113,17 @@ class Script:
             self.task_ends.append(total)
 
 
-def make_scripts(plan: Plan, unknown: float = _UNKNOWN_BEFORE) -> dict[str, Script]:
+def make_scripts(plan: Plan, strangers: float = 0.0) -> dict[str, Script]:
     """The script of each app."""
-    return {app.id: Script(plan, app, unknown) for app in plan.apps}
+    return {app.id: Script(plan, app, _UNKNOWN_BEFORE, strangers) for app in plan.apps}
 
 
-def visit(rng: random.Random, script: Script, person: Persona, start: int) -> list[SimEvent]:
-    """The events of one visit that starts at an instant (ms), in order of time."""
+def visit(rng: random.Random, script: Script, person: Persona, start: int, stranger: bool = False) -> list[SimEvent]:
+    """The events of one visit that starts at an instant (ms), in order of time. stranger: one that logs in."""
     names: list[str] = [script.launch]
     user = person.user
-    if user and rng.random() < _LOGIN:
-        if rng.random() < script.unknown:
+    if user and (stranger or rng.random() < _LOGIN):
+        if stranger or rng.random() < script.unknown:
             user = ""
             names.append("identify")
         names.append("login")
@@ -198,13 +201,8 @@ def hour_starts(zone: ZoneInfo, day: date) -> list[tuple[int, int]]:
     return [(datetime.fromtimestamp(at, zone).hour, at * 1000) for at in range(start, end, 3600)]
 
 
-def visits_of_day(
-    script: Script, persons: Iterable[Persona], seed: int, day: date, share: float = 1.0
-) -> Iterator[list[SimEvent]]:
-    """Every visit (and every push, alone) of an app on its local day, person by person; the same for the same arguments.
-
-    share thins the traffic: the part of visits that is kept.
-    """
+def visits_of_day(script: Script, persons: Iterable[Persona], seed: int, day: date) -> Iterator[list[SimEvent]]:
+    """Every visit (and every push, alone) of an app on its local day, person by person; the same for the same arguments."""
     rng = random.Random(f"traffic/{seed}/{script.app}/{day.isoformat()}")
     hours = hour_starts(script.zone, day)
     starts = [at for _, at in hours]
@@ -217,11 +215,26 @@ def visits_of_day(
         if random_() >= membership.daily * weekday:
             continue
         seen: set[int] = set()
-        for _ in range(_launches(rng, membership.launches)):
+        launches = _launches(rng, membership.launches)
+        if script.strangers and person.user and random_() < script.strangers:
+            while len(seen) < max(2, launches):
+                seen.add(rng.choices(starts, cum_weights=ends)[0] + int(random_() * 3_600_000))
+            yield from _as_a_stranger(rng, script, person, sorted(seen))
+            continue
+        for _ in range(launches):
             start = rng.choices(starts, cum_weights=ends)[0] + int(random_() * 3_600_000)
             if start not in seen:
                 seen.add(start)
                 yield visit(rng, script, person, start)
+
+
+def _as_a_stranger(rng: random.Random, script: Script, person: Persona, starts: list[int]) -> Iterator[list[SimEvent]]:
+    """A day's visits under an anonymous id that is new in the first, and known to be the person's from the login in the last."""
+    known = person._replace(device=f"{person.device}-{starts[0]:x}")
+    unknown = known._replace(user="")
+    for start in starts[:-1]:
+        yield visit(rng, script, unknown, start)
+    yield visit(rng, script, known, starts[-1], stranger=True)
 
 
 def members(app: str, persons: Iterable[Persona]) -> Iterator[tuple[Persona, Membership]]:

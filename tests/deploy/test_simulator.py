@@ -149,6 +149,28 @@ def test_who_launches_unknown_is_said_to_be_the_user_who_then_logs_in(month: lis
     assert len(unknown) == len(said)
 
 
+def test_strangers_come_under_a_new_id_and_log_in_on_the_same_day(persons: list[Persona]) -> None:
+    some = make_scripts(PLAN, strangers=0.3)
+    visits = [one for day in MONTH[:3] for one in day_visits(some, persons[:500], 7, day)]
+    known = {person.device for person in persons}
+    of_id: dict[str, list[list[SimEvent]]] = defaultdict(list)
+    for one in visits:
+        if one[0].device not in known:
+            of_id[one[0].device].append(sorted(one, key=lambda event: event.time))
+    assert len(of_id) > 100
+    for device, own in of_id.items():
+        own.sort(key=lambda one: one[0].time)
+        assert len(own) >= 2
+        assert {event.person for one in own[:-1] for event in one} == {f"a:{device}"}
+        said = [event.merge for event in own[-1] if event.merge is not None]
+        assert [one.source for one in said] == [f"a:{device}"]
+        assert said[0].target == f"u:{persons[int(own[-1][0].id.split('-')[0], 16)].user}"
+        zone = ZoneInfo(PLAN.zone_name(own[0][0].app))
+        assert len({truth.local(one[0].time, zone).date() for one in own}) == 1
+    ids = [event.id for one in visits for event in one]
+    assert len(set(ids)) == len(ids)
+
+
 def test_whoever_was_unknown_and_has_logged_in_since_is_one_person(month: list[SimEvent]) -> None:
     events = [sent(event, event.time) for event in month[:20_000]]
     found = truth.numbers(PLAN, events, month[-1].time)
