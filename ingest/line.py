@@ -15,9 +15,10 @@ from ingest.reasons import Reason, RefusedError
 
 EMPTY = msgspec.Raw(b"{}")
 NO_RAW = msgspec.Raw()
+_BRACE = ord("{")
 
 
-class EventLine(msgspec.Struct, kw_only=True, omit_defaults=True):
+class EventLine(msgspec.Struct, kw_only=True, omit_defaults=True, gc=False):
     """The fields of `Event`, in its order; props and context are JSON texts of objects, without line breaks."""
 
     id: str
@@ -49,12 +50,11 @@ encode_line = msgspec.json.Encoder().encode
 
 def content_id(*parts: bytes | str | int) -> str:
     """An id made of content: the same parts give the same id, whoever computes it and when."""
-    digest = hashlib.sha1(usedforsecurity=False)
+    pieces = []
     for part in parts:
-        encoded = part if isinstance(part, bytes) else str(part).encode()
-        digest.update(b"%d:" % len(encoded))
-        digest.update(encoded)
-    return digest.hexdigest()
+        encoded = part if part.__class__ is bytes else str(part).encode()
+        pieces.append(b"%d:%b" % (len(encoded), encoded))
+    return hashlib.sha1(b"".join(pieces), usedforsecurity=False).hexdigest()
 
 
 def id_text(value: str | int | None, path: str) -> str:
@@ -95,4 +95,5 @@ def number_text(value: object) -> str:
 
 def is_object(raw: msgspec.Raw) -> bool:
     """Whether a JSON text is an object's."""
-    return bytes(memoryview(raw)[:1]) == b"{"
+    view = memoryview(raw)
+    return view.nbytes > 0 and view[0] == _BRACE

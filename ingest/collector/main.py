@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import os
 import resource
@@ -63,6 +64,9 @@ class Collector:
             self.failure.set_exception(error)
 
 
+#: A batch makes hundreds of objects and no cycle: to look for some after every 700 is felt in each hundredth answer.
+_GC_THRESHOLD = (50_000, 20, 100)
+
 Reread = Callable[[], Settings]
 
 
@@ -73,6 +77,8 @@ def run(settings: Settings, reread: Reread | None = None) -> None:
     the spool then waits there for settings that are right). While Kafka is away it runs on, with the spool.
     """
     allow_files(settings.collector.max_connections + _OTHER_FILES)
+    gc.set_threshold(*_GC_THRESHOLD)
+    gc.freeze()  # modules and settings are no garbage: nobody who waits for an answer need wait while they are looked at
     with asyncio.Runner(loop_factory=loop_factory()) as runner:
         runner.run(_run(settings, reread))
 

@@ -27,7 +27,7 @@ from ingest.time_rules import MIN_PLAUSIBLE_MS, event_time, read_time
 _WHITESPACE = b" \t\r\n"
 
 
-class NativeEvent(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+class NativeEvent(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, gc=False):
     """What a client may send."""
 
     event: str

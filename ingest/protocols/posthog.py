@@ -49,7 +49,7 @@ class About(NamedTuple):
     sent: str = ""
 
 
-class Envelope(msgspec.Struct):
+class Envelope(msgspec.Struct, gc=False):
     """A request as a whole."""
 
     batch: msgspec.Raw = NO_RAW
@@ -59,7 +59,7 @@ class Envelope(msgspec.Struct):
     historical_migration: Any = None
 
 
-class Options(msgspec.Struct):
+class Options(msgspec.Struct, gc=False):
     """What the v1 form says beside the properties."""
 
     cookieless_mode: Any = None
@@ -67,7 +67,7 @@ class Options(msgspec.Struct):
     process_person_profile: Any = None
 
 
-class PostHogEvent(msgspec.Struct):
+class PostHogEvent(msgspec.Struct, gc=False):
     """One event. Fields that are absent or null are alike; what is not named here is in `raw` alone."""
 
     event: str | None = None
@@ -87,7 +87,7 @@ class PostHogEvent(msgspec.Struct):
     unset: msgspec.Raw = msgspec.field(name="$unset", default=NO_RAW)
 
 
-class Properties(msgspec.Struct):
+class Properties(msgspec.Struct, gc=False):
     """The properties that have a column, or say who it was."""
 
     distinct_id: _Text = None
@@ -115,7 +115,7 @@ class Properties(msgspec.Struct):
     utm_source: Any = None
 
 
-class _Line(msgspec.Struct):
+class _Line(msgspec.Struct, gc=False):
     id: str
 
 

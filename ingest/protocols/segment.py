@@ -32,7 +32,7 @@ CALLS: dict[str, EventType] = {
 _Text = str | int | None
 
 
-class Envelope(msgspec.Struct):
+class Envelope(msgspec.Struct, gc=False):
     """A batch as a whole."""
 
     batch: msgspec.Raw
@@ -41,7 +41,7 @@ class Envelope(msgspec.Struct):
     context: msgspec.Raw = NO_RAW
 
 
-class Call(msgspec.Struct):
+class Call(msgspec.Struct, gc=False):
     """One call. Fields that are absent or null are alike; what is not named here is in `raw` alone."""
 
     type: str | None = None
@@ -61,22 +61,22 @@ class Call(msgspec.Struct):
     context: msgspec.Raw = NO_RAW
 
 
-class _Named(msgspec.Struct):
+class _Named(msgspec.Struct, gc=False):
     name: Any = None
     version: Any = None
 
 
-class _Device(msgspec.Struct):
+class _Device(msgspec.Struct, gc=False):
     id: Any = None
     advertisingId: Any = None
 
 
-class _Campaign(msgspec.Struct):
+class _Campaign(msgspec.Struct, gc=False):
     source: Any = None
     medium: Any = None
 
 
-class Context(msgspec.Struct):
+class Context(msgspec.Struct, gc=False):
     """The parts of `context` that have a column."""
 
     library: _Named | None = None
@@ -87,7 +87,7 @@ class Context(msgspec.Struct):
     sessionId: Any = None
 
 
-class _Traits(msgspec.Struct):
+class _Traits(msgspec.Struct, gc=False):
     traits: msgspec.Raw = NO_RAW
 
 

@@ -35,7 +35,7 @@ _FLUSH_TIME = re.compile(rb',?\s*"_flush_time"\s*:\s*-?[0-9]+(?:\.[0-9]+)?')
 _Text = str | int | None
 
 
-class SensorsEvent(msgspec.Struct):
+class SensorsEvent(msgspec.Struct, gc=False):
     """One event. Fields that are absent or null are alike; what is not named here is in `raw` alone."""
 
     type: str
@@ -57,7 +57,7 @@ class SensorsEvent(msgspec.Struct):
     lib: msgspec.Raw = NO_RAW
 
 
-class Properties(msgspec.Struct):
+class Properties(msgspec.Struct, gc=False):
     """The preset properties that have a column, or say who it was."""
 
     os: Any = msgspec.field(name="$os", default=None)
@@ -72,7 +72,7 @@ class Properties(msgspec.Struct):
     session_id: Any = msgspec.field(name="$event_session_id", default=None)
 
 
-class Library(msgspec.Struct):
+class Library(msgspec.Struct, gc=False):
     """Who sent it."""
 
     name: Any = msgspec.field(name="$lib", default=None)
@@ -80,7 +80,7 @@ class Library(msgspec.Struct):
     app_version: Any = msgspec.field(name="$app_version", default=None)
 
 
-class Envelope(msgspec.Struct):
+class Envelope(msgspec.Struct, gc=False):
     """What tells an encrypted payload from an event."""
 
     ekey: Any = None
@@ -137,8 +137,9 @@ def event_line(found: SensorsEvent, text: bytes, verbatim: str, app: str, receip
     kind: EventType = "profile" if found.type.startswith("profile_") else _TYPES.get(found.type, "profile")
     if kind == "profile" and not found.type.startswith("profile_"):
         raise RefusedError(Reason.BAD_EVENT, f'unknown type "{short(found.type)[:64]}" - at `$.type`')
-    properties = _properties(found.properties)
-    library = _library(found.lib)
+    has_properties, has_library = is_object(found.properties), is_object(found.lib)
+    properties = _decode_properties(found.properties) if has_properties else _NO_PROPERTIES
+    library = _decode_library(found.lib) if has_library else _NO_LIBRARY
     identity = _identity(found, kind, properties)
     device_time = read_time(found.time, "$.time")
     sent = read_sent(found.flush_time)
@@ -162,8 +163,8 @@ def event_line(found: SensorsEvent, text: bytes, verbatim: str, app: str, receip
         version=short(properties.app_version) or short(library.app_version),
         channel=short(properties.utm_source) or short(properties.latest_utm_source),
         duration=_duration(found.event or "", properties),
-        props=found.properties if is_object(found.properties) else EMPTY,
-        context=_context(found.lib, payload),
+        props=found.properties if has_properties else EMPTY,
+        context=_context(found.lib if has_library else NO_RAW, payload),
         ids=ids,
         merge=identity.merge,
         protocol=PROTOCOL,
@@ -233,18 +234,12 @@ def _duration(event: str, properties: Properties) -> int:
     return 0
 
 
-def _properties(raw: msgspec.Raw) -> Properties:
-    return _decode_properties(raw) if is_object(raw) else _NO_PROPERTIES
-
-
-def _library(raw: msgspec.Raw) -> Library:
-    return _decode_library(raw) if is_object(raw) else _NO_LIBRARY
-
-
 def _context(lib: msgspec.Raw, payload: Payload) -> msgspec.Raw:
     """What the library says of itself, and the request's checksum: a wrong one is noted, and no reason to lose the event."""
+    if payload.crc_ok and not payload.crc:
+        return msgspec.Raw(b'{"lib":%b}' % lib) if lib else EMPTY
     parts = []
-    if is_object(lib):
+    if lib:
         parts.append(b'"lib":' + bytes(lib))
     if payload.crc:
         parts.append(b'"crc":' + msgspec.json.encode(payload.crc))
