@@ -190,7 +190,7 @@ class TestInflate:
             frame = stream.compress(b"[1]") + stream.flush()
             assert refused(lambda frame=frame: inflate(frame, "zstd", 1000)) is expected  # type: ignore[misc]
 
-    @pytest.mark.parametrize("empty", [gzip.compress(b""), zstandard.compress(b"")])
+    @pytest.mark.parametrize("empty", [gzip.compress(b""), zstandard.compress(b"")], ids=["gzip", "zstd"])
     def test_members_without_end_are_refused_soon(self, empty: bytes) -> None:
         started = time.process_time()
         assert refused(lambda: inflate(empty * 100_000, "", 1000)) is Reason.BAD_ENCODING
