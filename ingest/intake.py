@@ -16,12 +16,15 @@ from ingest.limits import Limits
 from ingest.protocols import Accepted, Batch, Concealer, EventRule, Receipt, native, posthog, segment, sensors
 from ingest.protocols.sensors_form import field_text, read_body, read_fields, read_payload
 from ingest.reasons import Reason, Refusal, RefusedError
-from ingest.resubmit import REJECTION_HEADER, again_of, kept_envelope, kept_query
+from ingest.resubmit import HEADERS_OF_PERSONS, KEPT_HEADERS, REJECTION_HEADER, again_of, kept_envelope, kept_query
 from ingest.routes import Route
 from ingest.tracking import Label
 
 _JSON_LINES = ("application/x-ndjson", "application/jsonl", "application/x-jsonlines", "application/json-lines")
 _encode_rejected = msgspec.json.Encoder().encode
+#: How many times as large as the request the records of its refused events may be, and what they may come to in any case.
+_MOST_GROWTH = 8
+_LEAST_ROOM = 256 * 1024
 
 
 class Request(NamedTuple):
@@ -84,12 +87,11 @@ def take(
         batch = _decode(request, route, fields, receipt)
     except RefusedError as error:
         refusal = Refusal(-1, error.reason, error.detail, _payload(request), error.app or keys.owner_of(*receipt.candidates))
-        return _refused_whole(request, route, receipt, refusal)._replace(charge=used.charge(1))
+        return _refused_whole(request, route, receipt, refusal)._replace(charge=used.charge(1, *receipt.candidates))
     accepted, refused = batch.accepted, batch.refused
     kept = [] if again is not None else refused  # what is sent again is kept already, and who sends it is told
-    envelope = _envelope(request, receipt) if kept else ""
-    rejected = [_encode_rejected(rejected_of(one, request, route, receipt, envelope)) for one in kept]
-    charge = used.charge(len(accepted) + len(refused))
+    rejected = _records(kept, request, route, receipt) if kept else []
+    charge = used.charge(len(accepted) + len(refused) + batch.beyond, *receipt.candidates)
     return Intake(accepted, rejected, refused, _answer(request, route, batch), batch.violations, charge)
 
 
@@ -173,6 +175,26 @@ def _refused_whole(request: Request, route: Route, receipt: Receipt, refusal: Re
     return Intake([], [_encode_rejected(rejected_of(refusal, request, route, receipt))], [refusal], answer)
 
 
+def _records(refused: list[Refusal], request: Request, route: Route, receipt: Receipt) -> list[bytes]:
+    """A record for each, or the request as it came where they would be many times as large: a small compressed body may hold very
+    many events that cannot be accepted. Sent again, those that were accepted change nothing."""
+    room = max(_LEAST_ROOM, _MOST_GROWTH * len(_payload(request)))
+    if sum(len(one.payload) for one in refused) <= room:
+        envelope = _envelope(request, receipt)
+        records = []
+        for one in refused:
+            records.append(_encode_rejected(rejected_of(one, request, route, receipt, envelope)))
+            room -= len(records[-1])
+            if room < 0:
+                break
+        else:
+            return records
+    first = refused[0]
+    detail = f"{len(refused)} events, the first: {first.detail}"
+    whole = Refusal(-1, first.reason, detail, _payload(request), first.app or receipt.keys.owner_of(*receipt.candidates))
+    return [_encode_rejected(rejected_of(whole, request, route, receipt))]
+
+
 def _payload(request: Request) -> bytes:
     """What came: the body, or the query of a request that has none."""
     return request.body or request.query.encode("utf-8", "surrogatepass")
@@ -198,12 +220,8 @@ def rejected_of(refusal: Refusal, request: Request, route: Route, receipt: Recei
         context["envelope"] = envelope
     if query:
         context["query"] = query
-    for name, header in (
-        ("content_type", "Content-Type"),
-        ("content_encoding", "Content-Encoding"),
-        ("user_agent", "User-Agent"),
-    ):
-        if value := request.headers.get(header):
+    for name, header in KEPT_HEADERS.items():
+        if (value := request.headers.get(header)) and (receipt.conceal is None or header not in HEADERS_OF_PERSONS):
             context[name] = _clean(value)
     if refusal.reason in (Reason.UNKNOWN_KEY, Reason.REVOKED_KEY) and receipt.candidates:
         context["key"] = _clean(receipt.candidates[0][:64])

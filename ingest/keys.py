@@ -78,12 +78,13 @@ class KeyUse(Keys):
     def _used(self, known: Known) -> None:
         self.hits[known.digest] = self.hits.get(known.digest, 0) + 1
 
-    def charge(self, events: int) -> dict[bytes, int]:
-        """What each key owes for a request of that many events: the only one all of them, of several each its own; keys that are
-        not known share the entry b""."""
-        if len(self.hits) <= 1:
-            return {next(iter(self.hits), b""): max(1, events)}
-        return self.hits
+    def charge(self, events: int, *candidates: str) -> dict[bytes, int]:
+        """What each key owes for a request of that many events: the only one all of them, of several each its own; where none
+        was asked for, the first of the candidates that is known. Keys that are not known share the entry b""."""
+        if len(self.hits) > 1:
+            return self.hits
+        known = None if self.hits else self._known_of(candidates)
+        return {known.digest if known else next(iter(self.hits), b""): max(1, events)}
 
 
 def authorization_key(header: str) -> str:

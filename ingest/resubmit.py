@@ -25,6 +25,18 @@ FIRST_HEADER = "X-Footfall-First-Received"
 _MAX_AGE_MS = 31 * 86_400_000
 _ID = re.compile(r"[0-9a-f]{16}", re.ASCII)
 _MS = re.compile(r"[0-9]{1,15}", re.ASCII)
+#: What else a request said in its headers, by its name in the context, and what of it names a person.
+KEPT_HEADERS = {
+    "content_type": "Content-Type",
+    "content_encoding": "Content-Encoding",
+    "user_agent": "User-Agent",
+    "visitor": "AnonymousId",
+    "sdk_info": "PostHog-Sdk-Info",
+    "sent_at": "PostHog-Request-Timestamp",
+}
+HEADERS_OF_PERSONS = frozenset({"AnonymousId"})
+_OF_THE_BODY = ("content_type", "content_encoding")
+_OF_ITS_EVENTS = ("visitor", "sdk_info", "sent_at")
 #: Fields of queries and envelopes that are keys, or the events themselves.
 _NOT_KEPT = frozenset({"key", "writeKey", "api_key", "token", "project", "data", "data_list", "batch"})
 _MAX_KEPT = 4096
@@ -112,11 +124,10 @@ def resend(row: Rejected, rejection: str) -> Resend:
     if row.stage != "collector":
         raise CannotResendError("it lies in Kafka and has been counted; only ClickHouse refused it")
     method, path = row.context.get("method", "POST"), row.context.get("path", "")
+    headers |= {KEPT_HEADERS[name]: row.context[name] for name in _OF_ITS_EVENTS if name in row.context}
     if "index" in row.context:
         return _event_again(row, payload, headers | {"Content-Type": "application/json"})
-    for name, header in (("content_type", "Content-Type"), ("content_encoding", "Content-Encoding")):
-        if name in row.context:
-            headers[header] = row.context[name]
+    headers |= {KEPT_HEADERS[name]: row.context[name] for name in _OF_THE_BODY if name in row.context}
     if method == "GET":
         return Resend("GET", path, row.payload, headers, b"")
     return Resend(method, path, row.context.get("query", ""), headers, payload)

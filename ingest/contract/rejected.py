@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import base64
+import gzip
 from typing import NamedTuple
 
 import msgspec
 
-#: Longest payload that is kept verbatim, in bytes; beyond, it is cut and `truncated` is set. Of an event, and of a whole request,
-#: which the collector keeps.
+#: Longest payload that is kept, in bytes, compressed where that helps; beyond, it is cut and `truncated` is set. Of an event, and
+#: of a whole request, which the collector keeps.
 MAX_PAYLOAD_BYTES = 256 * 1024
 MAX_REQUEST_PAYLOAD_BYTES = 2560 * 1024
+_QUOTES = 64
 #: The name, among an event's ids, of the rejection that it was sent again after.
 REJECTION_ID = "rejection"
 
@@ -24,7 +26,7 @@ class Rejected(msgspec.Struct, kw_only=True, omit_defaults=True):
     topic, partition, offset, line   where it lay, for what had reached Kafka (-1 otherwise)
     context    of the request: protocol, path, method, index (of the event in it), query, envelope (what a batch said of all its
                events), content type, user agent
-    payload    the bytes as text; with `encoding` base64 where they are no UTF-8
+    payload    the bytes as text; with `encoding` base64 where they are no UTF-8, gzip+base64 where they are very long
     """
 
     at: int
@@ -45,21 +47,27 @@ class Rejected(msgspec.Struct, kw_only=True, omit_defaults=True):
 def payload_fields(payload: bytes, limit: int = MAX_PAYLOAD_BYTES) -> tuple[str, str, bool]:
     """(payload, encoding, truncated) for any bytes, so that they fit a Rejected and can be had back.
 
-    In JSON they take a third more than `limit` at most, or, while they are no larger than MAX_PAYLOAD_BYTES, six times as much.
+    In JSON they take a third more than themselves, and than `limit`, at most.
     """
+    if len(payload) > limit:
+        packed = gzip.compress(payload, 1, mtime=0)
+        if len(packed) <= limit:
+            return base64.b64encode(packed).decode(), "gzip+base64", False
     truncated = len(payload) > limit
     payload = payload[:limit]
     try:
         text = payload.decode()
     except UnicodeDecodeError:
         return base64.b64encode(payload).decode(), "base64", truncated
-    if len(payload) > MAX_PAYLOAD_BYTES and len(msgspec.json.encode(text)) > limit * 4 // 3:
+    if len(msgspec.json.encode(text)) > len(payload) * 4 // 3 + _QUOTES:
         return base64.b64encode(payload).decode(), "base64", truncated
     return text, "utf-8", truncated
 
 
 def payload_of(row: Rejected) -> bytes:
     """The payload's own bytes."""
+    if row.encoding == "gzip+base64":
+        return gzip.decompress(base64.b64decode(row.payload))
     return base64.b64decode(row.payload) if row.encoding == "base64" else row.payload.encode()
 
 

@@ -47,12 +47,13 @@ class Accepted(NamedTuple):
 
 @dataclass(slots=True)
 class Batch:
-    """What became of the events of a request's body."""
+    """What became of the events of a request's body; beyond: how many more events than entries there are among the refused."""
 
     rules: tuple[EventRule, ...] = ()
     accepted: list[Accepted] = field(default_factory=list)
     refused: list[Refusal] = field(default_factory=list)
     violations: list[Label] = field(default_factory=list)
+    beyond: int = 0
 
     def add(self, index: int, raw: bytes, path: str, app: str, decode: Callable[[], EventLine]) -> None:
         """Decodes one event; whatever is wrong with it concerns it alone."""

@@ -9,6 +9,9 @@ from ingest.reasons import Reason
 
 def refuse_overflow(batch: Batch, parts: list[bytes], limit: int, app: str) -> None:
     """Sets the events after the first `limit` aside, as JSON arrays that are as long as a payload may be."""
+    if len(parts) <= limit:
+        return
+    kept = len(batch.refused)
     detail = f"{len(parts)} events in one request, at most {limit} are allowed"
     first, size = limit, 2
     for index in range(limit, len(parts)):
@@ -18,6 +21,7 @@ def refuse_overflow(batch: Batch, parts: list[bytes], limit: int, app: str) -> N
         size += len(parts[index]) + 1
     if first < len(parts):
         batch.refuse(first, Reason.TOO_MANY, detail, _array(parts[first:]), app)
+    batch.beyond = len(parts) - limit - (len(batch.refused) - kept)
 
 
 def _array(parts: list[bytes]) -> bytes:

@@ -49,6 +49,9 @@ class TestKeys:
         keys = Keys(APPS)
         use = KeyUse(keys)
         assert use.charge(5) == {b"": 5}
+        assert use.charge(5, "nobody's") == {b"": 5}
+        (named,) = use.charge(5, "nobody's", "new-key")
+        assert named, "a request that could not be read is owed by the key that it came with"
         use.app_of("new-key")
         assert list(use.charge(50).values()) == [50]
         for _ in range(3):

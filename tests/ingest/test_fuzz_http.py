@@ -64,6 +64,9 @@ HOSTILE: list[bytes] = [
     zstandard.compress(b"") * 40_000,
     b"\x50\x2a\x4d\x18\xff\xff\xff\xff" + b"x" * 1000,
     b"data=%%%&data_list=!!!&gzip=1",
+    # every element is refused, and would be kept at six times its size
+    b"gzip=1&data_list="
+    + quote(base64.b64encode(gzip.compress(b"[" + b",".join([b'"' + b"\x01" * 250_000 + b'"'] * 70) + b"]"))).encode(),
     b"data_list=" + quote(base64.b64encode(gzip.compress(b"["))).encode(),
     b"data=" + b"A" * 100_001,
     b",".join([b"{}"] * 5000).join([b"[", b"]"]),

@@ -47,6 +47,7 @@ def again(row: Rejected, key: str = "the-key") -> Request:
     return Request(found.method, found.path, found.query, found.headers | {"Authorization": f"Bearer {key}"}, found.body)
 
 
+KEYED = {"Authorization": "Bearer the-key"}
 SENSORS = {"type": "track", "event": "e", "distinct_id": "d", "time": FIRST - 9_000_000, "_flush_time": FIRST - 3_600_000}
 CALL = {"type": "track", "event": "e", "userId": "1", "originalTimestamp": DEVICE}
 POSTHOG = {"event": "e", "distinct_id": "d", "timestamp": DEVICE, "uuid": "0190-7", "properties": {"$lib": "web"}}
@@ -59,6 +60,16 @@ REQUESTS = {
     "segment, import": asked("/v1/import", {"batch": [CALL], "sentAt": SENT}),
     "posthog": asked("/batch/", {"api_key": "the-key", "batch": [POSTHOG], "sent_at": SENT}),
     "posthog, one event": asked("/i/v0/e/", POSTHOG | {"api_key": "the-key"}),
+    "rudder, whose visitor is in a header": asked(
+        "/v1/track",
+        {"type": "track", "event": "e", "originalTimestamp": DEVICE},
+        headers=KEYED | {"AnonymousId": base64.b64encode(b"visitor-1").decode()},
+    ),
+    "posthog, whose library and clock are in headers": asked(
+        "/i/v1/analytics/events",
+        {"batch": [POSTHOG | {"timestamp": "2026-11-22T04:00:00Z"}]},
+        headers=KEYED | {"PostHog-Sdk-Info": "posthog-python/7.9.1", "PostHog-Request-Timestamp": "2026-11-22T05:00:00Z"},
+    ),
     "sensors": asked("/sa", b"data_list=" + quote(base64.b64encode(json.dumps([SENSORS]).encode())).encode()),
     "sensors, beacon": asked("/sa.gif", b"", "data=" + quote(base64.b64encode(json.dumps(SENSORS).encode())), method="GET"),
 }
@@ -88,7 +99,7 @@ def test_sent_again_it_is_the_same_event_each_time(name: str) -> None:
 def test_a_whole_request_with_a_key_that_was_not_known(name: str) -> None:
     request = REQUESTS[name]
     body = request.body.replace(b"the-key", b"new-key")
-    request = request._replace(headers={"Authorization": "Bearer new-key"}, body=body)
+    request = request._replace(headers=dict(request.headers) | {"Authorization": "Bearer new-key"}, body=body)
     (row,) = rejections(received(APP, request, FIRST))
     assert (row.reason, row.context["key"]) == ("unknown_key", "new-key") or "sensors" in name
     grown = APP.replace('"the-key"', '"the-key", "new-key"')
