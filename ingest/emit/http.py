@@ -6,6 +6,7 @@ import contextlib
 import gzip
 import http.client
 import math
+import socket
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -21,7 +22,7 @@ from ingest.keys import Keys
 from ingest.limits import limits_of
 from ingest.protocols import Receipt
 
-_TIMEOUT_S = 30.0
+_LEAST_TIMEOUT_S = 0.001
 _MAX_ANSWER_BYTES = 4 * 1024 * 1024
 _MAX_WAIT_S = 60.0
 #: Below that, gzip saves nothing worth its time.
@@ -60,24 +61,24 @@ class HttpEmitter(BaseEmitter):
         accept(raw, "app", self._receipt._replace(received=time.time_ns() // 1_000_000))
         return "", raw
 
-    def _deliver(self, batch: Sequence[Waiting]) -> list[FootfallError | None]:
+    def _deliver(self, batch: Sequence[Waiting], until: float) -> list[FootfallError | None]:
         found: list[FootfallError | None] = []
         for start in range(0, len(batch), self._most):
             part = batch[start : start + self._most]
             try:
-                found += self._post(part)
+                found += self._post(part, until)
             except UnavailableError as error:
                 return found + [error] * (len(batch) - len(found))
         return found
 
-    def _post(self, batch: Sequence[Waiting]) -> list[FootfallError | None]:
+    def _post(self, batch: Sequence[Waiting], until: float) -> list[FootfallError | None]:
         """One request. Raises UnavailableError when it has to be made again."""
         body = b"[" + b",".join(waiting.body for waiting in batch) + b"]"
         headers = self._headers
         if len(body) >= _GZIP_FROM_BYTES:
             body, headers = gzip.compress(body, compresslevel=1), headers | {"Content-Encoding": "gzip"}
         try:
-            status, answer, retry_after = self._ask(body, headers)
+            status, answer, retry_after = self._ask(body, headers, until)
         except (OSError, http.client.HTTPException) as error:
             self._release()
             raise UnavailableError(f"the collector is away: {error or type(error).__name__}") from error
@@ -92,24 +93,28 @@ class HttpEmitter(BaseEmitter):
         refusal: FootfallError = BadEventError(said) if status in (400, 413) else ConfigError(said)
         return [refusal] * len(batch)
 
-    def _ask(self, body: bytes, headers: dict[str, str]) -> tuple[int, dict[str, Any], float]:
+    def _ask(self, body: bytes, headers: dict[str, str], until: float) -> tuple[int, dict[str, Any], float]:
         """Status, answer and Retry-After (s)."""
         kept = self._connection is not None
         try:
-            found = self._exchange(body, headers)
+            found = self._exchange(body, headers, until)
         except (ConnectionError, http.client.BadStatusLine):
-            if not kept:
+            if not kept or self._give_up.is_set() or time.monotonic() >= until:
                 raise
             self._release()  # it had been closed while nothing was sent: sent again, the ids are the same
-            found = self._exchange(body, headers)
+            found = self._exchange(body, headers, until)
         return found
 
-    def _exchange(self, body: bytes, headers: dict[str, str]) -> tuple[int, dict[str, Any], float]:
-        if self._connection is None:
+    def _exchange(self, body: bytes, headers: dict[str, str], until: float) -> tuple[int, dict[str, Any], float]:
+        timeout_s = max(_LEAST_TIMEOUT_S, until - time.monotonic())
+        connection = self._connection
+        if connection is None:
             kind = http.client.HTTPSConnection if self._tls else http.client.HTTPConnection
-            self._connection = kind(self._host, self._port, timeout=_TIMEOUT_S)
-        self._connection.request("POST", self._path, body, headers)
-        response = self._connection.getresponse()
+            connection = self._connection = kind(self._host, self._port, timeout=timeout_s)
+            connection.connect()
+        connection.sock.settimeout(timeout_s)
+        connection.request("POST", self._path, body, headers)
+        response = connection.getresponse()
         text = response.read(_MAX_ANSWER_BYTES)
         if response.will_close or response.status != 200:
             self._release()
@@ -117,6 +122,13 @@ class HttpEmitter(BaseEmitter):
         with contextlib.suppress(msgspec.DecodeError, UnicodeDecodeError):
             answer = _decode(text)
         return response.status, answer, _seconds(response.headers.get("Retry-After", ""))
+
+    def _interrupt(self) -> None:
+        connection = self._connection
+        sock = connection.sock if connection is not None else None
+        if sock is not None:
+            with contextlib.suppress(OSError):  # below TLS: what is being read ends, and the thread that reads it closes it
+                socket.socket.shutdown(sock, socket.SHUT_RDWR)
 
     def _release(self) -> None:
         connection, self._connection = self._connection, None

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Self
 
-from kafka.errors import KafkaError
+from kafka.errors import KafkaError, KafkaTimeoutError
 
 from ingest.collector.producer import UNFIT, discard, open_producer, unreachable
 from ingest.collector.secret import read_key
@@ -61,11 +61,11 @@ class Emitter(BaseEmitter):
         found = accept(raw, self._app, self._receipt._replace(received=time.time_ns() // 1_000_000))
         return found.person, found.line
 
-    def _deliver(self, batch: Sequence[Waiting]) -> list[FootfallError | None]:
+    def _deliver(self, batch: Sequence[Waiting], until: float) -> list[FootfallError | None]:
         producer = self._connected()
         outcome: dict[int, FootfallError | None] = {}
-        sent = [(frame, self._send(producer, number, frame)) for number, frame in self._frames(batch)]
-        until = time.monotonic() + self._settings.collector.ack_timeout_ms / 1000 + _ACK_EXTRA_S
+        until = min(until, time.monotonic() + self._settings.collector.ack_timeout_ms / 1000 + _ACK_EXTRA_S)
+        sent = [(frame, self._send(producer, number, frame, until)) for number, frame in self._frames(batch)]
         broken = False
         for frame, future in sent:
             error: Exception | None = None
@@ -97,7 +97,9 @@ class Emitter(BaseEmitter):
             open_frames[number] = (lines, size + len(waiting.body) + 1)
         return frames
 
-    def _send(self, producer: Any, partition: int, frame: Sequence[Waiting]) -> Any:
+    def _send(self, producer: Any, partition: int, frame: Sequence[Waiting], until: float) -> Any:
+        if time.monotonic() >= until:  # a send may wait for metadata
+            return KafkaTimeoutError("no time was left to send it")
         try:
             return producer.send(self._topic, value=make_frame(one.body for one in frame), partition=partition)
         except Exception as error:
@@ -113,8 +115,15 @@ class Emitter(BaseEmitter):
                 self._producer = open_producer(self._settings, "footfall-emitter", self._topic)
             except KafkaError as error:
                 raise UnavailableError(f"Kafka is away: {_first_line(error)}") from error
+            except RuntimeError as error:  # Python 3.12.0 and 3.12.1 start no thread while the process ends
+                raise FootfallError(f"no Kafka client can be made: {_first_line(error)}") from error
             self._hold_exit()  # a producer closes itself at the end of the process: ours comes first
         return self._producer
+
+    def _interrupt(self) -> None:
+        producer = self._producer
+        if producer is not None:
+            producer._sender.force_close()  # it aborts what it holds; our thread, which waits for that, then discards it
 
     def _release(self) -> None:
         producer, self._producer = self._producer, None

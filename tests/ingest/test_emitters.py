@@ -341,33 +341,6 @@ def test_what_fails_for_now_is_sent_again_and_what_is_refused_is_told(moody: typ
     emitter.close()
 
 
-SCRIPT = """
-import sys
-from ingest import Emitter, HttpEmitter
-kind, where, count = sys.argv[1], sys.argv[2], int(sys.argv[3])
-emitter = Emitter.from_toml(where, app="bank") if kind == "kafka" else HttpEmitter(where, "SA_TOKEN")
-for number in range(count):
-    emitter.emit("exit", user_id=str(number), id=f"exit-{kind}-{number}")
-"""
-
-
-def test_the_end_of_a_process_delivers_what_is_in_the_buffer(collector: RunningCollector, tmp_path: Path) -> None:
-    kafka = collector.settings.kafka
-    toml = tmp_path / "footfall.toml"
-    toml.write_text(
-        f'[kafka]\nbootstrap_servers = "{kafka.bootstrap_servers}"\npartitions = 4\ntopic_prefix = "{kafka.topic_prefix}"\n'
-        '[[apps]]\nid = "bank"\n'
-    )
-    for kind, where in (("kafka", str(toml)), ("http", f"http://127.0.0.1:{collector.port}")):
-        done = subprocess.run(
-            [sys.executable, "-c", SCRIPT, kind, where, "300"], capture_output=True, text=True, timeout=120, check=False
-        )
-        assert done.returncode == 0, done.stderr
-        assert "Traceback" not in done.stderr
-    ids = {event.id for event in collector.events()}
-    assert {f"exit-{kind}-{number}" for kind in ("kafka", "http") for number in range(300)} <= ids
-
-
 def test_to_import_ingest_loads_nothing() -> None:
     look = "import sys, ingest; assert not {'kafka', 'aiohttp', 'msgspec'} & sys.modules.keys()"
     over_http = "import sys; from ingest import HttpEmitter; assert not {'kafka', 'aiohttp'} & sys.modules.keys()"
