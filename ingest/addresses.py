@@ -57,6 +57,12 @@ def bucket_name(address: str) -> str:
     return address
 
 
+def is_proxy(peer: str, trusted: tuple[Network, ...]) -> bool:
+    """Whether a connection comes from a trusted proxy."""
+    address = _address(peer)
+    return address is not None and is_within(address, trusted)
+
+
 def is_within(address: IPv4Address | IPv6Address, networks: tuple[Network, ...]) -> bool:
     """Whether an address lies in one of the networks."""
     return any(address in network for network in networks)

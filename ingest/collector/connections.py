@@ -14,7 +14,7 @@ from typing import Any, cast
 from aiohttp import web
 
 from ingest import answers
-from ingest.addresses import bucket_name
+from ingest.addresses import bucket_name, is_proxy, read_networks
 from ingest.collector.stats import Stats
 from ingest.contract.settings import CollectorSettings
 from ingest.limits import MAX_HEADER, MAX_HEADERS, MAX_LINE
@@ -116,6 +116,7 @@ class Connections:
         self.idle_s = settings.idle_timeout_ms / 1000
         self._head_s = settings.head_timeout_ms / 1000
         self._most = settings.max_connections
+        self._proxies = read_networks(settings.trusted_proxies)
         self._most_of_one = settings.max_connections_per_address
         self._open: dict[Connection, None] = {}
         self._of: Count[str] = Count()
@@ -134,12 +135,12 @@ class Connections:
                 await self._looking
 
     def take(self, connection: Connection) -> bool:
-        """Whether there is room for one more; it is counted then."""
+        """Whether there is room for one more; it is counted then. A proxy's connections are those of many."""
         name = bucket_name(connection.peer)
         if len(self._open) >= self._most:
             self.stats.cut("too_many")
             return False
-        if self._most_of_one and self._of[name] >= self._most_of_one:
+        if self._most_of_one and self._of[name] >= self._most_of_one and not is_proxy(connection.peer, self._proxies):
             self.stats.cut("too_many_of_one_address")
             return False
         self._open[connection] = None

@@ -48,7 +48,7 @@ def door(broker: LocalBroker) -> Iterator[RunningCollector]:
         key_burst_events=2000,
         address_requests_per_s=0.01,
         address_burst_requests=3,
-        trusted_proxies=["127.0.0.0/8"],
+        trusted_proxies=["127.0.0.1"],
         cors_origins=["https://www.bank.example"],
     )
     with RunningCollector(msgspec.structs.replace(settings, collector=collector)) as running:
@@ -76,8 +76,9 @@ def eventually(check: Callable[[], bool]) -> None:
         time.sleep(0.05)
 
 
-def connect(collector: RunningCollector) -> socket.socket:
-    return socket.create_connection(("127.0.0.1", collector.port), 40)
+def connect(collector: RunningCollector, address: str = "127.0.0.1") -> socket.socket:
+    """A connection that comes from an address: the first one is a trusted proxy's."""
+    return socket.create_connection(("127.0.0.1", collector.port), 40, (address, 0))
 
 
 def ends(client: socket.socket) -> bytes:
@@ -178,16 +179,17 @@ def test_an_idle_connection_is_closed(door: RunningCollector) -> None:
 
 def test_connections_are_bounded_and_room_comes_back(door: RunningCollector) -> None:
     count = "footfall_collector_connections"
-    eventually(lambda: door.metric(count) == 0)
-    many = [connect(door) for _ in range(16)]
-    try:
-        answer = ends(many[-1])
-        assert answer.startswith(b"HTTP/1.1 503 ")
-        assert answer.endswith(b'{"code":"unavailable","message":"too many connections"}')
-        assert door.metric(CUT % "too_many_of_one_address") == 1
-    finally:
-        for one in many:
-            one.close()
+    for address, room, why in (("127.0.0.2", 15, "too_many_of_one_address"), ("127.0.0.1", 20, "too_many")):
+        eventually(lambda: door.metric(count) == 0)
+        many = [connect(door, address) for _ in range(room + 1)]
+        try:
+            answer = ends(many[-1])
+            assert answer.startswith(b"HTTP/1.1 503 ")
+            assert answer.endswith(b'{"code":"unavailable","message":"too many connections"}')
+            assert door.metric(CUT % why) == 1, "a proxy has the connections of many"
+        finally:
+            for one in many:
+                one.close()
     eventually(lambda: door.metric(count) == 0)
     assert door.ask("/health/live").status == 200
 
