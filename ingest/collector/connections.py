@@ -7,7 +7,6 @@ unread, and to how many connections there are.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections import Counter as Count
 from typing import Any, cast
 
@@ -15,6 +14,7 @@ from aiohttp import web
 
 from ingest import answers
 from ingest.addresses import bucket_name, is_proxy, read_networks
+from ingest.collector import background
 from ingest.collector.stats import Stats
 from ingest.contract.settings import CollectorSettings
 from ingest.limits import MAX_HEADER, MAX_HEADERS, MAX_LINE
@@ -116,8 +116,8 @@ class Connections:
         self.idle_s = settings.idle_timeout_ms / 1000
         self._head_s = settings.head_timeout_ms / 1000
         self._most = settings.max_connections
-        self._proxies = read_networks(settings.trusted_proxies)
         self._most_of_one = settings.max_connections_per_address
+        self._proxies = read_networks(settings.trusted_proxies)
         self._open: dict[Connection, None] = {}
         self._of: Count[str] = Count()
         self._looking: asyncio.Task[None] | None = None
@@ -125,14 +125,11 @@ class Connections:
 
     def start(self) -> None:
         """Starts to look for slow ones."""
-        self._looking = self.loop.create_task(self._look())
+        self._looking = background.start(self._look(), "looks for slow connections")
 
     async def stop(self) -> None:
         """Ends that; the connections are the server's to close."""
-        if self._looking is not None:
-            self._looking.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._looking
+        await background.stop(self._looking)
 
     def take(self, connection: Connection) -> bool:
         """Whether there is room for one more; it is counted then. A proxy's connections are those of many."""

@@ -12,6 +12,7 @@ import logging
 from collections import deque
 from collections.abc import Callable
 
+from ingest.collector import background
 from ingest.collector.frames import Frame
 from ingest.collector.spool import Spool
 from ingest.collector.spool_files import SegmentFile
@@ -57,7 +58,7 @@ class Drain:
 
     def start(self) -> None:
         """Drains from now on, whenever `there` says that Kafka takes frames."""
-        self._task = asyncio.get_running_loop().create_task(self._run())
+        self._task = background.start(self._run(), "drains the spool")
 
     async def empty(self, wait_s: float) -> None:
         """Waits until all is drained, for `wait_s` at most."""
@@ -66,10 +67,7 @@ class Drain:
 
     async def stop(self) -> None:
         """Leaves what is not drained where it is."""
-        if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+        await background.stop(self._task)
 
     def there(self, yes: bool) -> None:
         """Whether Kafka takes frames. When it does not, what is on its way is taken for lost and will be sent again."""

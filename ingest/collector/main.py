@@ -11,6 +11,7 @@ import signal
 import threading
 from collections.abc import Callable
 
+from ingest.collector import background
 from ingest.collector.door import Door
 from ingest.collector.outlet import Outlet
 from ingest.collector.server import Server
@@ -43,6 +44,7 @@ class Collector:
 
         Raises ConfigError (the spool) and UnavailableError (a port).
         """
+        background.watch(asyncio.get_running_loop(), self._failed)
         self._outlet.open()
         try:
             await self.door.start()

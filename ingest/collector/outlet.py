@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import ParamSpec
 
+from ingest.collector import background
 from ingest.collector.drain import Drain
 from ingest.collector.frames import Frame, Gatherer, Ticket
 from ingest.collector.kafka_thread import KafkaThread
@@ -82,7 +83,7 @@ class Outlet:
         self._kafka.start()
         if self._drain is not None:
             self._drain.start()
-        self._ticker = self._loop.create_task(self._tick())
+        self._ticker = background.start(self._tick(), "looks for frames that Kafka leaves waiting")
 
     async def stop(self) -> None:
         """Makes safe what was put in: in Kafka if that is there, else in the spool; and lets go of both."""
@@ -94,10 +95,7 @@ class Outlet:
         await self._loop.run_in_executor(None, self._kafka.stop, not self._why_away, self._ack_s + _STOP_EXTRA_S)
         await asyncio.sleep(0)  # what the thread told the loop last
         self._give_up("the collector stops")
-        if self._ticker is not None:
-            self._ticker.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._ticker
+        await background.stop(self._ticker)
         await self.close()
 
     async def close(self) -> None:

@@ -7,7 +7,6 @@ runs share the next one.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import time
 from collections.abc import Callable
@@ -16,6 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
+from ingest.collector import background
 from ingest.collector.frames import Frame
 from ingest.collector.spool_files import SegmentFile, SpoolFiles
 from ingest.collector.spool_format import ENTRY_BYTES, EVENTS, HEADER_BYTES, REJECTED, Segment
@@ -124,7 +124,7 @@ class Spool:
             self._uncommitted.append(frame)
             self._queued_bytes += size
         if self._uncommitted and self._committing is None:
-            self._committing = self._loop.create_task(self._commit())
+            self._committing = background.start(self._commit(), "writes the spool")
         for frame in refused:
             self._stats.spool_refused.inc()
             self._settled(frame, UnavailableError(self._why_not or "the frame is larger than the spool"))
@@ -194,7 +194,7 @@ class Spool:
         """Takes nothing more until there is room for so many bytes, and a new segment can be written."""
         if not self._why_not:
             log.warning("the spool takes nothing more: %s", why)
-            self._unblocking = self._loop.create_task(self._unblock(size))
+            self._unblocking = background.start(self._unblock(size), "looks whether the spool takes frames again")
         self._why_not = why
 
     async def _unblock(self, size: int) -> None:
@@ -256,11 +256,7 @@ class Spool:
         if self._committing is not None:
             await asyncio.wait([self._committing], timeout=wait_s)
         self._why_not = "the spool is not open"
-        for task in [self._committing, self._unblocking]:
-            if task is not None:
-                task.cancel()
-                with contextlib.suppress(asyncio.CancelledError):
-                    await task
+        await background.stop(self._committing, self._unblocking)
         self.give_up(-1.0)
         if self._files is not None:
             files, self._files = self._files, None

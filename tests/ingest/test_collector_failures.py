@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import signal
 import socket
@@ -204,6 +205,34 @@ def test_settings_without_a_broker_or_without_keys_are_errors() -> None:
         run(settings)
     with pytest.raises(ConfigError, match=r"write_keys"):
         run(msgspec.structs.replace(settings_on("127.0.0.1:1", "none"), apps=[]))
+
+
+def unforeseen(*_: object) -> None:
+    raise RuntimeError("unforeseen")
+
+
+def no_room(_: int) -> None:
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+@pytest.mark.parametrize(
+    ("where", "what"),
+    [
+        ("ingest.collector.spool.Spool.give_up", "looks for frames that Kafka leaves waiting"),
+        ("ingest.collector.connections.Connections._why_cut", "looks for slow connections"),
+        ("ingest.collector.spool_files.SpoolFiles.probe", "looks whether the spool takes frames again"),
+    ],
+)
+def test_what_looks_after_the_others_does_not_die_unseen(monkeypatch: pytest.MonkeyPatch, where: str, what: str) -> None:
+    with RunningCollector(settings_on("127.0.0.1:1", "unforeseen")) as collector, monkeypatch.context() as patch:
+        patch.setattr(os, "fdatasync", no_room)
+        patch.setattr(where, unforeseen)
+        until = time.monotonic() + 60
+        while collector.failure is None:
+            assert collector.send({"event": "e", "user_id": "1"}).status == 503
+            assert time.monotonic() < until
+            time.sleep(0.1)
+        assert str(collector.failure) == f"what {what} ended unforeseen: RuntimeError"
 
 
 def test_memory_is_bounded_while_kafka_does_not_answer(own_broker: LocalBroker) -> None:
