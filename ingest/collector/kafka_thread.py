@@ -28,8 +28,12 @@ _RETRY_S = 1.0
 _SAY_AGAIN_S = 15.0
 
 Settled = Callable[[Frame, Exception | None], None]
-_Task = list[Frame] | str | None
+#: Frames, and of how many renewals they know.
+_Task = tuple[int, list[Frame]] | str | None
 _RENEW = "renew"
+_STOP = "stop"
+#: Between two producers: what refuses one may refuse the next.
+_RENEW_S = 0.5
 
 
 class KafkaThread:
@@ -50,7 +54,7 @@ class KafkaThread:
         self._failed = failed
         self._tasks: queue.SimpleQueue[_Task] = queue.SimpleQueue()
         self._stopping = threading.Event()
-        self._renewing = threading.Event()
+        self._renewals = 0
         self._thread = threading.Thread(target=self._run, name="kafka", daemon=True)
 
     def start(self) -> None:
@@ -59,7 +63,7 @@ class KafkaThread:
 
     def send(self, frames: list[Frame]) -> None:
         """Sends frames, in this order."""
-        self._tasks.put(frames)
+        self._tasks.put((self._renewals, frames))
 
     def renew(self) -> None:
         """Throws the producer away, with all that it holds, and connects anew.
@@ -67,22 +71,27 @@ class KafkaThread:
         An idempotent producer that lost a batch may wait for ever, or count its batches in another way than the broker; nothing
         that a sender was told is safe hangs on it. Frames given before are not sent any more.
         """
-        self._renewing.set()
+        self._renewals += 1
         self._tasks.put(_RENEW)
 
     def stop(self, flush: bool, wait_s: float) -> None:
         """Sends what was given, waits for it if `flush`, and ends. Blocks for `wait_s` at most."""
         self._stopping.set()
-        self._tasks.put(None if flush else _RENEW)
+        if not flush:
+            self._renewals += 1
+        self._tasks.put(None if flush else _STOP)
         self._thread.join(wait_s)
 
     def _run(self) -> None:
         try:
             again = True
             while again and (producer := self._connect()) is not None:
+                begun, life = time.monotonic(), _Life(producer, self._renewals)
                 self._reached()
-                again = self._serve(producer)
+                again = self._serve(life)
                 discard(producer)
+                if again:
+                    self._stopping.wait(begun + _RENEW_S - time.monotonic())
         except FootfallError as error:
             self._failed(error)
         except Exception as error:
@@ -105,27 +114,41 @@ class KafkaThread:
             self._stopping.wait(_RETRY_S)
         return None
 
-    def _serve(self, producer: Any) -> bool:
+    def _serve(self, life: _Life) -> bool:
         """Sends until the end (False), or until a new producer is asked for (True)."""
         while True:
             task = self._tasks.get()
             if task is None:
                 with contextlib.suppress(KafkaError):
-                    producer.flush(timeout=self._settings.collector.ack_timeout_ms / 1000)
+                    life.producer.flush(timeout=self._settings.collector.ack_timeout_ms / 1000)
+                return False
+            if task == _STOP:
                 return False
             if isinstance(task, str):
-                self._renewing.clear()
-                return True
-            for frame in task:
-                if self._renewing.is_set():
+                if life.renewals < self._renewals:
+                    return True
+                continue  # asked for before this one was made
+            renewals, frames = task
+            for frame in frames:
+                if renewals < self._renewals:
                     break  # given up by now
-                self._send(producer, frame)
+                self._send(life, frame)
 
-    def _send(self, producer: Any, frame: Frame) -> None:
+    def _send(self, life: _Life, frame: Frame) -> None:
         try:
-            future = producer.send(frame.topic, value=frame.value, partition=frame.partition)
+            future = life.producer.send(frame.topic, value=frame.value, partition=frame.partition)
         except Exception as error:
             self._settled(frame, error)
             return
         future.add_callback(lambda _: self._settled(frame, None))
         future.add_errback(lambda error: self._settled(frame, error))
+
+
+class _Life:
+    """A producer, and of how many renewals it knows."""
+
+    __slots__ = ("producer", "renewals")
+
+    def __init__(self, producer: Any, renewals: int) -> None:
+        self.producer = producer
+        self.renewals = renewals

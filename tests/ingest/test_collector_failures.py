@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
+import queue
 import signal
 import socket
 import subprocess
@@ -20,9 +21,12 @@ import pytest
 
 from deploy.kafka.broker import LocalBroker
 from deploy.kafka.topics import create_topics
+from ingest.collector.frames import Frame
+from ingest.collector.kafka_thread import KafkaThread
 from ingest.collector.main import run
 from ingest.contract.errors import ConfigError, LayoutError, UnavailableError
 from ingest.contract.settings import Settings
+from ingest.contract.topics import topic_names
 from tests.ingest.conftest import APPS, settings_on
 from tests.ingest.running import RunningCollector, ask, events_in
 from tests.ports import free_port
@@ -205,6 +209,39 @@ def test_settings_without_a_broker_or_without_keys_are_errors() -> None:
         run(settings)
     with pytest.raises(ConfigError, match=r"write_keys"):
         run(msgspec.structs.replace(settings_on("127.0.0.1:1", "none"), apps=[]))
+
+
+def test_a_producer_is_renewed_once_however_often_that_is_asked_for(broker: LocalBroker) -> None:
+    settings = settings_on(broker.bootstrap, f"renew-{uuid.uuid4().hex[:6]}")
+    create_topics(settings)
+    reached: queue.SimpleQueue[None] = queue.SimpleQueue()
+    settled: queue.SimpleQueue[tuple[bytes, Exception | None]] = queue.SimpleQueue()
+    thread = KafkaThread(
+        settings,
+        lambda frame, error: settled.put((frame.value, error)),
+        lambda: reached.put(None),
+        lambda error: pytest.fail(str(error)),
+    )
+
+    def frame(value: bytes) -> Frame:
+        made = Frame(topic_names(settings).events, 0)
+        made.value = value
+        return made
+
+    thread.start()
+    try:
+        reached.get(timeout=60)
+        thread.renew()
+        thread.send([frame(b"given up")])
+        thread.renew()
+        thread.send([frame(b"new")])
+        reached.get(timeout=60)
+        assert settled.get(timeout=60) == (b"new", None)
+        with pytest.raises(queue.Empty):
+            reached.get(timeout=3)
+    finally:
+        thread.stop(flush=False, wait_s=20)
+    assert not thread._thread.is_alive()
 
 
 def unforeseen(*_: object) -> None:
