@@ -15,9 +15,8 @@ from collections.abc import Callable
 from ingest.collector import background
 from ingest.collector.frames import Frame
 from ingest.collector.spool import Spool
-from ingest.collector.spool_files import SegmentFile
-from ingest.collector.spool_format import EVENTS, Segment, records_of
-from ingest.contract.errors import BadLineError
+from ingest.collector.spool_format import EVENTS, REJECTED, Drained, halved, records_of
+from ingest.contract.errors import UnavailableError
 from ingest.contract.settings import Settings
 from ingest.contract.topics import topic_names
 
@@ -31,24 +30,30 @@ _RETRY_S = 1.0
 
 
 class Drain:
-    """Empties a spool while Kafka is there. Belongs to one event loop; `send` gives frames to the producer, in order."""
+    """Empties a spool while Kafka is there. Belongs to one event loop.
 
-    def __init__(self, settings: Settings, spool: Spool, send: Callable[[list[Frame]], None]) -> None:
+    send       gives frames to the producer, in order
+    too_large  whether Kafka is known to refuse a frame for its size
+    """
+
+    def __init__(
+        self, settings: Settings, spool: Spool, send: Callable[[list[Frame]], None], too_large: Callable[[Frame], bool]
+    ) -> None:
         names = topic_names(settings)
         self._topics = (names.events, names.rejected)
         self._partitions = settings.kafka.partitions
         self._spool = spool
         self._send = send
+        self._too_large = too_large
         self._changed = asyncio.Event()
         self._there = False
         self._paused = False
         self._task: asyncio.Task[None] | None = None
-        #: Of the segment in hand: what Kafka has not acknowledged, in order; what is to be sent of it; bytes on their way.
-        self._left: dict[Frame, None] = {}
-        self._to_send: deque[Frame] = deque()
+        #: Of the segment in hand, in order: what is on its way to Kafka, and its bytes; what is to be sent; what can never be.
+        self._sent: dict[Frame, None] = {}
         self._on_way = 0
-        self._alone = False
-        self._unfit: list[Frame] = []
+        self._to_send: deque[Frame] = deque()
+        self._unfit: list[Drained] = []
         self._idle = asyncio.Event()
 
     @property
@@ -72,7 +77,8 @@ class Drain:
     def there(self, yes: bool) -> None:
         """Whether Kafka takes frames. When it does not, what is on its way is taken for lost and will be sent again."""
         if self._there and not yes:
-            self._to_send = deque(self._left)
+            self._to_send.extendleft(reversed(self._sent))
+            self._sent = {}
             self._on_way = 0
         self._there = yes
         self._paused = False
@@ -89,18 +95,10 @@ class Drain:
 
     def acked(self, frame: Frame) -> None:
         """Kafka has acknowledged a frame."""
-        if frame in self._left:
-            del self._left[frame]
+        if frame in self._sent:
+            del self._sent[frame]
             self._on_way -= len(frame.value)
             self._changed.set()
-
-    def unfit(self, frame: Frame) -> None:
-        """Kafka will never take a frame, or a batch with it: from now on they are sent one by one, to know which."""
-        if self._alone and frame in self._left:
-            del self._left[frame]
-            self._unfit.append(frame)
-        self._alone = True
-        self._changed.set()
 
     async def _run(self) -> None:
         while True:
@@ -121,53 +119,61 @@ class Drain:
                 await self._changed.wait()
         self._idle.clear()
         file, segment = found
-        try:
-            frames = await asyncio.to_thread(self._frames, segment)
-        except BadLineError as error:
-            await self._spool.put_aside(file, f"has events that cannot be read: {error}")
-            return
+        records, unreadable = await asyncio.to_thread(records_of, segment, self._partitions, _RECORD_BYTES)
         log.info("draining %s of the spool: %d frames", file.path.name, len(segment.entries))
-        self._left = dict.fromkeys(frames)
-        self._to_send = deque(frames)
+        self._to_send = deque(map(self._frame, records))
+        self._sent = {}
         self._on_way = 0
-        self._alone = False
         self._unfit = []
-        while self._left or self._unfit:
-            await self._keep_unfit(file)
-            self._fill_window()
+        while True:
             self._changed.clear()
-            if self._left:
-                await self._changed.wait()
+            self._fill_window()
+            if not self._sent and not self._to_send:
+                break
+            await self._changed.wait()
+        try:
+            if unreadable:
+                why = "have events that cannot be read"
+                await self._spool.keep_records(file, "unreadable", segment.partitions, unreadable, why)
+            if self._unfit:
+                why = "are larger than Kafka takes (max.message.bytes of their topic)"
+                await self._spool.keep_records(file, "unfit", self._partitions, self._unfit, why)
+        except UnavailableError as error:
+            self._spool.put_off(file, str(error))
+            return
         await self._spool.drained(file)
         if not self._spool.entries:
             log.info("the spool is empty")
 
-    def _frames(self, segment: Segment) -> list[Frame]:
-        found = []
-        for record in records_of(segment, self._partitions, _RECORD_BYTES):
-            frame = Frame(self._topics[0 if record.topic == EVENTS else 1], record.partition)
-            frame.value = record.value
-            frame.drained = True
-            found.append(frame)
-        return found
+    def _frame(self, record: Drained) -> Frame:
+        frame = Frame(self._topics[0 if record.topic == EVENTS else 1], record.partition)
+        frame.value = record.value
+        frame.drained = True
+        return frame
 
     def _fill_window(self) -> None:
         if not self._there or self._paused:
             return
         batch: list[Frame] = []
         while self._to_send:
-            size = len(self._to_send[0].value)
-            if self._on_way and (self._alone or self._on_way + size > WINDOW_BYTES):
+            frame = self._to_send[0]
+            if self._too_large(frame):
+                self._to_send.popleft()
+                self._take_apart(frame)
+                continue
+            if self._on_way and self._on_way + len(frame.value) > WINDOW_BYTES:
                 break
             batch.append(self._to_send.popleft())
-            self._on_way += size
+            self._sent[frame] = None
+            self._on_way += len(frame.value)
         if batch:
             self._send(batch)
 
-    async def _keep_unfit(self, file: SegmentFile) -> None:
-        while self._unfit:
-            frame = self._unfit[0]
-            number = len(self._left) + len(self._unfit)  # falls with each
-            why = f"for partition {frame.partition} of {frame.topic} is refused by Kafka"
-            await self._spool.keep_unfit(file, f"{number}-from-the-end", frame.value, why)
-            self._unfit.pop(0)
+    def _take_apart(self, frame: Frame) -> None:
+        """What Kafka does not take in one may fit in two; a single event that is too large is too large."""
+        topic = EVENTS if frame.topic == self._topics[0] else REJECTED
+        parts = halved(frame.value) if topic == EVENTS else []
+        if parts:
+            self._to_send.extendleft(self._frame(Drained(topic, frame.partition, part)) for part in reversed(parts))
+        else:
+            self._unfit.append(Drained(topic, frame.partition, frame.value))

@@ -17,7 +17,7 @@ from typing import Any
 from kafka.errors import KafkaError
 
 from ingest.collector.frames import Frame
-from ingest.collector.producer import discard, open_producer, unreachable
+from ingest.collector.producer import TOO_LARGE, discard, open_producer, unreachable
 from ingest.contract.errors import FootfallError
 from ingest.contract.settings import Settings
 from ingest.contract.topics import topic_names
@@ -36,10 +36,15 @@ _STOP = "stop"
 _RENEW_S = 0.5
 
 
+class TooLargeError(Exception):
+    """Kafka refused this very frame for its size, and always will."""
+
+
 class KafkaThread:
     """Sends frames from one thread. The callbacks run in other threads than the caller's:
 
-    settled(frame, error)   acknowledged by all in-sync replicas (None), or the error that ended it
+    settled(frame, error)   acknowledged by all in-sync replicas (None), or the error that ended it: TooLargeError, or one that
+                            says nothing of the frame. After any error the producer is good for nothing: have it renewed
     reached()               connected, at first or anew: frames can be sent
     failed(error)           going on would be wrong (a topic is not what the plan says): the process must end
     """
@@ -135,20 +140,33 @@ class KafkaThread:
                 self._send(life, frame)
 
     def _send(self, life: _Life, frame: Frame) -> None:
+        sent = time.monotonic()
         try:
             future = life.producer.send(frame.topic, value=frame.value, partition=frame.partition)
         except Exception as error:
-            self._settled(frame, error)
+            self._ended(life, frame, sent, error)
             return
         future.add_callback(lambda _: self._settled(frame, None))
-        future.add_errback(lambda error: self._settled(frame, error))
+        future.add_errback(lambda error: self._ended(life, frame, sent, error))
+
+    def _ended(self, life: _Life, frame: Frame, sent: float, error: Exception) -> None:
+        """A record that is too large ends an idempotent producer of kafka-python for good, and all that is in it, innocent or
+        not, gets the same error afterwards. The first one is the culprit; it was alone in its batch, because kafka-python takes
+        a batch apart that is refused for its size, unless the time for it is up.
+        """
+        first, life.ended = not life.ended, True
+        in_time = time.monotonic() - sent < self._settings.collector.ack_timeout_ms / 2000
+        if first and in_time and isinstance(error, TOO_LARGE):
+            error = TooLargeError(f"{frame.topic} takes no record of {len(frame.value):,} bytes: raise its max.message.bytes")
+        self._settled(frame, error)
 
 
 class _Life:
-    """A producer, and of how many renewals it knows."""
+    """A producer: of how many renewals it knows, and whether any of its frames has failed."""
 
-    __slots__ = ("producer", "renewals")
+    __slots__ = ("ended", "producer", "renewals")
 
     def __init__(self, producer: Any, renewals: int) -> None:
         self.producer = producer
         self.renewals = renewals
+        self.ended = False

@@ -18,8 +18,7 @@ from typing import ParamSpec
 from ingest.collector import background
 from ingest.collector.drain import Drain
 from ingest.collector.frames import Frame, Gatherer, Ticket
-from ingest.collector.kafka_thread import KafkaThread
-from ingest.collector.producer import UNFIT
+from ingest.collector.kafka_thread import KafkaThread, TooLargeError
 from ingest.collector.spool import Spool
 from ingest.collector.stats import Stats
 from ingest.contract.errors import FootfallError, UnavailableError
@@ -39,6 +38,8 @@ _STOP_EXTRA_S = 8.0
 #: On stopping, how long the spool may go on draining, and how long its disk may take for what is in hand.
 _STOP_DRAIN_S = 3.0
 _STOP_DISK_S = 5.0
+#: How long it is believed that Kafka refuses what is as large as what it has refused; then it is tried again.
+_REFUSED_S = 600.0
 
 
 class Outlet:
@@ -68,7 +69,9 @@ class Outlet:
         self._drain: Drain | None = None
         if settings.collector.spool_bytes:
             self._spool = Spool(settings, stats, settled=self._way_ended, filled=self._filled)
-            self._drain = Drain(settings, self._spool, self._to_kafka)
+            self._drain = Drain(settings, self._spool, self._to_kafka, self._too_large)
+        #: The least bytes of a record that a topic has refused for its size, and until when that is believed.
+        self._refused: dict[str, tuple[int, float]] = {}
         self._why_away = "not connected to Kafka yet"
         self._renewing = True
         self._ticker: asyncio.Task[None] | None = None
@@ -155,8 +158,32 @@ class Outlet:
             self._stats.frame_bytes.observe(len(frame.value))
         if self._why_away and self._spool is not None:
             self._to_spool(self._spool, frames)
-        else:
+            return
+        if self._refused and (large := [frame for frame in frames if self._too_large(frame)]):
+            frames = [frame for frame in frames if frame not in large]
+            self._set_apart(large)
+        if frames:
             self._to_kafka(frames)
+
+    def _too_large(self, frame: Frame) -> bool:
+        """Whether Kafka is known to refuse it for its size. To try it would end the producer, for everybody."""
+        least, until = self._refused.get(frame.topic, (0, 0.0))
+        if not least or len(frame.value) < least:
+            return False
+        if time.monotonic() < until:
+            return True
+        del self._refused[frame.topic]
+        return False
+
+    def _set_apart(self, frames: list[Frame]) -> None:
+        """Frames that are too large for Kafka: the spool keeps them, and draining it takes them apart; without one, they fail."""
+        if self._spool is not None:
+            self._to_spool(self._spool, frames)
+            return
+        for frame in frames:
+            frame.ways += 1
+            words = f"events are larger than {frame.topic} takes in Kafka, until its max.message.bytes is raised"
+            self._way_ended(frame, UnavailableError(words))
 
     def _to_kafka(self, frames: list[Frame]) -> None:
         now = time.monotonic()
@@ -198,14 +225,15 @@ class Outlet:
                 self._drain.acked(frame)
             self._back()
             return
-        why = f"Kafka does not acknowledge: {_first_line(error)}"
-        if isinstance(error, UNFIT):
-            del self._pending[frame]
-            self._way_ended(frame, UnavailableError(why))
-            if frame.drained and self._drain is not None:
-                self._drain.unfit(frame)
-        self._away(why)
+        if isinstance(error, TooLargeError):
+            log.error("Kafka refuses what is too large: %s", error)
+            self._refuse(frame)
+        self._away(f"Kafka does not acknowledge: {_first_line(error)}")
         self._renew()
+
+    def _refuse(self, frame: Frame) -> None:
+        least, _ = self._refused.get(frame.topic, (len(frame.value), 0.0))
+        self._refused[frame.topic] = min(least, len(frame.value)), time.monotonic() + _REFUSED_S
 
     def _renew(self) -> None:
         """Gives up all that is on its way, and has a new connection made; `_reached` tells when it is there."""

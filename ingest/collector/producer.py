@@ -28,8 +28,10 @@ _MAX_REQUEST_BYTES = 4_000_000
 _CLOSE_S = 3.0
 _METADATA_MS = 3_000
 
+#: Errors that say of a batch that it is larger than Kafka takes.
+TOO_LARGE = (MessageSizeTooLargeError, RecordListTooLargeError)
 #: Errors that say of a record (or of the batch that it was in) that Kafka will never take it.
-UNFIT = (InvalidRecordError, MessageSizeTooLargeError, RecordListTooLargeError)
+UNFIT = (InvalidRecordError, *TOO_LARGE)
 
 
 def unreachable(kafka: KafkaSettings) -> str:

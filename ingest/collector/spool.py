@@ -7,6 +7,7 @@ runs share the next one.
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 import time
 from collections.abc import Callable
@@ -18,7 +19,7 @@ from typing import TypeVar
 from ingest.collector import background
 from ingest.collector.frames import Frame
 from ingest.collector.spool_files import SegmentFile, SpoolFiles
-from ingest.collector.spool_format import ENTRY_BYTES, EVENTS, HEADER_BYTES, REJECTED, Segment
+from ingest.collector.spool_format import ENTRY_BYTES, EVENTS, HEADER_BYTES, REJECTED, Drained, Segment
 from ingest.collector.stats import Stats
 from ingest.contract.errors import UnavailableError
 from ingest.contract.settings import Settings
@@ -30,6 +31,14 @@ T = TypeVar("T")
 
 #: Between two looks at whether a spool that could not take a frame can again.
 RETRY_S = 1.0
+#: A segment that cannot be drained is tried again after RETRY_S, then after twice as long, and so on up to:
+_MOST_RETRY_S = 30.0
+#: One that cannot be read is set aside after so many tries,
+_TRIES = 5
+#: unless it is the process or the machine that lacks something: then it is no fault of the file.
+_PASSING = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EINTR, errno.EAGAIN}
+#: The part of the spool that segments may fill at a start that were set aside before.
+_TAKEN_BACK_SHARE = 0.25
 #: Bytes that one fsync is for at most: nobody waits for a hundred megabytes of others.
 _COMMIT_BYTES = 8 * 1024 * 1024
 
@@ -71,6 +80,7 @@ class Spool:
         files = SpoolFiles(
             spool_folder(self._settings), self._settings.kafka.partitions, self._settings.collector.spool_keep_free_bytes
         )
+        files.take_back(int(self._limit * _TAKEN_BACK_SHARE))
         self._files = files
         self._why_not = ""
         stats = self._stats
@@ -216,36 +226,54 @@ class Spool:
     # --- out
 
     async def oldest(self) -> tuple[SegmentFile, Segment] | None:
-        """The oldest segment and what is in it; None when there is nothing to drain. What is damaged is set aside and counted."""
+        """The oldest segment that can be drained now and what is in it; None when there is none.
+
+        What is damaged is set aside and counted. A segment that cannot be read, or whose damaged parts cannot be set aside now,
+        holds up none behind it.
+        """
         while (file := await self._in_thread(self.files.oldest)) is not None:
             try:
                 segment, damaged = await self._in_thread(partial(self.files.read, file))
+            except UnavailableError as error:
+                self.put_off(file, str(error))
             except OSError as error:
-                await self.put_aside(file, f"cannot be read: {error.strerror or error}")
-                continue
-            for kind in damaged:
-                self._stats.spool_damaged.labels(kind).inc()
-            return file, segment
+                why = f"cannot be read: {error.strerror or error}"
+                file.faults += error.errno not in _PASSING
+                if file.faults < _TRIES:
+                    self.put_off(file, why)
+                else:
+                    await self._put_aside(file, why)
+            else:
+                for kind in damaged:
+                    self._stats.spool_damaged.labels(kind).inc()
+                return file, segment
         return None
 
-    async def put_aside(self, file: SegmentFile, why: str) -> None:
-        """Takes a segment that cannot be used out of the spool, as a whole."""
+    def put_off(self, file: SegmentFile, why: str) -> None:
+        """Leaves a segment for later; `filled` is called then."""
+        wait = min(_MOST_RETRY_S, RETRY_S * 2.0 ** min(file.delays, 10))
+        file.delays += 1
+        file.due = time.monotonic() + wait
+        log.error("the spool's %s waits for another %.0f s: %s", file.path.name, wait, why)
+        self._loop.call_later(wait, self._filled)
+
+    async def _put_aside(self, file: SegmentFile, why: str) -> None:
         where = await self._in_thread(partial(self.files.put_aside, file))
         self._stats.spool_damaged.labels("whole").inc()
         log.error("the spool's %s %s; its %d frames are kept in %s", file.path.name, why, file.entries, where)
 
-    async def keep_unfit(self, file: SegmentFile, name: str, data: bytes, why: str) -> None:
-        """Sets a record of a segment aside that Kafka will never take."""
-        where = await self._in_thread(partial(self.files.keep, file, f"{name}.unfit", data))
-        self._stats.spool_damaged.labels("unfit").inc()
-        log.error("a record of the spool %s; it is kept in %s", why, where)
+    async def keep_records(self, file: SegmentFile, name: str, partitions: int, records: list[Drained], why: str) -> None:
+        """Sets records of a segment aside, placed for so many partitions. Raises UnavailableError when it cannot be done now."""
+        where = await self._in_thread(partial(self.files.keep_records, file, name, partitions, records))
+        self._stats.spool_damaged.labels("unfit").inc(len(records))
+        log.error("%d records of the spool's %s %s; they are kept in %s", len(records), file.path.name, why, where)
 
     async def drained(self, file: SegmentFile) -> None:
-        """Everything in a segment is in Kafka: it is deleted."""
+        """Everything in a segment is in Kafka, or set aside: it is deleted."""
         try:
             await self._in_thread(partial(self.files.delete, file))
         except OSError as error:
-            await self.put_aside(file, f"is in Kafka, but cannot be deleted: {error.strerror or error}")
+            await self._put_aside(file, f"is in Kafka, but cannot be deleted: {error.strerror or error}")
         self._stats.spool_drained_frames.inc(file.entries)
 
     # --- the end

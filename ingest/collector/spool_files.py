@@ -16,11 +16,13 @@ from ingest.collector.spool_format import (
     MAX_PAYLOAD_BYTES,
     Damage,
     DamageKind,
+    Drained,
     Segment,
     count_entries,
     decode_header,
     encode_entry,
     encode_header,
+    encode_segment,
     read_segment,
 )
 from ingest.contract.errors import ConfigError, UnavailableError
@@ -39,9 +41,13 @@ _MOST_BUFFERS = 512
 
 
 class SegmentFile:
-    """A segment: its path, bytes and entries that are safe in it, and when it was begun (ms)."""
+    """A segment: its path, bytes and entries that are safe in it, and when it was begun (ms).
 
-    __slots__ = ("created", "entries", "path", "size", "whole")
+    delays   how often it was put off; not before `due` (monotonic) is it tried again
+    faults   how often it could not be read for something of its own
+    """
+
+    __slots__ = ("created", "delays", "due", "entries", "faults", "path", "size", "whole")
 
     def __init__(self, path: Path, size: int, entries: int, created: int, whole: bool) -> None:
         self.path = path
@@ -50,6 +56,8 @@ class SegmentFile:
         self.created = created
         #: Written by this process: nothing beyond `size` was ever told to be safe.
         self.whole = whole
+        self.delays = self.faults = 0
+        self.due = 0.0
 
 
 class SpoolFiles:
@@ -64,7 +72,7 @@ class SpoolFiles:
         self._next = 1
         self.segments: list[SegmentFile] = []
         try:
-            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            _make(folder)
             self._lock = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT, 0o600)
         except OSError as error:
             raise ConfigError(
@@ -93,20 +101,37 @@ class SpoolFiles:
 
     def _find(self) -> None:
         for path in sorted(self._folder.glob(f"*{_SUFFIX}")):
-            if not path.stem.isdigit():
+            if path.stem.isdecimal():
+                self.segments.append(_look(path))
+                self._next = int(path.stem) + 1
+        for path in (self._folder / _DAMAGED).glob(f"*{_SUFFIX}"):
+            number = path.name.partition("-")[0]
+            self._next = max(self._next, int(number) + 1 if number.isdecimal() else 0)
+
+    def take_back(self, most: int) -> int:
+        """Puts segments that were set aside behind the others, about `most` bytes of them, and returns how many.
+
+        What they were set aside for may be mended by now. Where it is not they are set aside again, under a later number, so that
+        next time it is the turn of others.
+        """
+        taken = 0
+        for path in sorted((self._folder / _DAMAGED).glob(f"*{_SUFFIX}")):
+            where = self._folder / f"{self._next:012d}{_SUFFIX}"
+            try:
+                file = _look(path)
+                if taken and file.size > most:
+                    break
+                _move(path, where)
+            except OSError as error:
+                log.error("%s still cannot be used, and stays where it is: %s", path, error.strerror or error)
                 continue
-            size = path.stat().st_size
-            with path.open("rb") as file:
-                _, created = decode_header(file.read(HEADER_BYTES))
-                entries = -1
-                for span in (_END_BYTES, MAX_PAYLOAD_BYTES + _END_BYTES):
-                    file.seek(max(0, size - span))
-                    entries = count_entries(file.read())
-                    if entries >= 0:
-                        break
-            created = created or int(path.stat().st_mtime * 1000)
-            self.segments.append(SegmentFile(path, size, max(entries, 0), created, whole=False))
-            self._next = int(path.stem) + 1
+            log.warning("%s is tried again, as %s", path, where.name)
+            most -= file.size
+            file.path = where
+            self._next += 1
+            self.segments.append(file)
+            taken += 1
+        return taken
 
     @property
     def size(self) -> int:
@@ -176,7 +201,7 @@ class SpoolFiles:
         try:
             _write(fd, [encode_header(self._partitions, created)])
             os.fsync(fd)
-            self._sync_folder()
+            _sync(self._folder)
         except BaseException:
             os.close(fd)
             with contextlib.suppress(OSError):
@@ -184,13 +209,6 @@ class SpoolFiles:
             raise
         self._fd = fd
         self.segments.append(SegmentFile(path, HEADER_BYTES, 0, created, whole=True))
-
-    def _sync_folder(self) -> None:
-        folder = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
 
     def seal(self) -> None:
         """Nothing more goes into the newest segment."""
@@ -200,8 +218,9 @@ class SpoolFiles:
                 os.close(fd)
 
     def oldest(self) -> SegmentFile | None:
-        """The oldest segment with something in it, sealed if it was the open one; None when there is none."""
-        first = next((one for one in self.segments if one.entries or not one.whole), None)
+        """The oldest segment with something in it that is not put off, sealed if it was the open one; None when there is none."""
+        now = time.monotonic()
+        first = next((one for one in self.segments if (one.entries or not one.whole) and one.due <= now), None)
         if first is not None and first is self.segments[-1]:
             self.seal()
         return first
@@ -233,34 +252,40 @@ class SpoolFiles:
                 where,
             )
 
-    def keep(self, file: SegmentFile, name: str, data: bytes) -> Path:
-        """Puts bytes of a segment that cannot go to Kafka beside the spool, for somebody to look at; returns where they are.
+    def keep(self, file: SegmentFile, name: str, *data: bytes) -> Path:
+        """Puts bytes of a segment that cannot go to Kafka beside the spool, and returns where they are.
 
         Raises UnavailableError when that cannot be done at the moment.
         """
         folder = self._folder / _DAMAGED
         path = folder / f"{file.path.stem}-{file.created}-{name}"
         try:
-            folder.mkdir(exist_ok=True, mode=0o700)
+            _make(folder)
             fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
             try:
-                _write(fd, [data])
+                for first in range(0, len(data), _MOST_BUFFERS):
+                    _write(fd, data[first : first + _MOST_BUFFERS])
                 os.fsync(fd)
             finally:
                 os.close(fd)
+            _sync(folder)
         except OSError as error:
             raise UnavailableError(f"{path} cannot be written ({error.strerror or error})") from error
         return path
+
+    def keep_records(self, file: SegmentFile, name: str, partitions: int, records: Sequence[Drained]) -> Path:
+        """Sets records aside as a segment of their own, which `take_back` finds; as `keep`."""
+        return self.keep(file, f"{name}{_SUFFIX}", *encode_segment(partitions, file.created, records))
 
     def put_aside(self, file: SegmentFile) -> Path:
         """Takes a segment that cannot be used out of the spool, as a whole; returns where it is now."""
         self.segments.remove(file)
         where = self._folder / _DAMAGED / f"{file.path.stem}-{file.created}-whole{_SUFFIX}"
         try:
-            where.parent.mkdir(exist_ok=True, mode=0o700)
-            file.path.replace(where)
+            _make(where.parent)
+            _move(file.path, where)
         except OSError:
-            return file.path
+            return where if where.exists() else file.path
         return where
 
     def delete(self, file: SegmentFile) -> None:
@@ -277,7 +302,51 @@ class SpoolFiles:
         os.close(self._lock)
 
 
-def _write(fd: int, buffers: list[bytes]) -> None:
+def _look(path: Path) -> SegmentFile:
+    """A segment that was there before. Raises OSError."""
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        _, created = decode_header(file.read(HEADER_BYTES))
+        entries = -1
+        for span in (_END_BYTES, MAX_PAYLOAD_BYTES + _END_BYTES):
+            file.seek(max(0, size - span))
+            entries = count_entries(file.read())
+            if entries >= 0:
+                break
+    created = created or int(path.stat().st_mtime * 1000)
+    return SegmentFile(path, size, max(entries, 0), created, whole=False)
+
+
+def _make(folder: Path, mode: int = 0o700) -> None:
+    """A folder that is there after a power cut too, as are the ones above it that had to be made. Raises OSError."""
+    if folder.is_dir():
+        with contextlib.suppress(PermissionError):  # not ours to read: then it is not of this process's making
+            _sync(folder.parent)
+        return
+    above = folder.parent
+    if not above.is_dir():
+        _make(above, 0o777)
+    folder.mkdir(exist_ok=True, mode=mode)
+    _sync(above)
+
+
+def _sync(folder: Path) -> None:
+    """What was made, renamed or deleted in a folder is on disk. Raises OSError."""
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def _move(path: Path, where: Path) -> None:
+    """Renames into another folder, for good. Raises OSError."""
+    path.replace(where)
+    _sync(where.parent)
+    _sync(path.parent)
+
+
+def _write(fd: int, buffers: Sequence[bytes]) -> None:
     """All of the buffers, however often the kernel takes only a part."""
     left = [memoryview(one) for one in buffers if one]
     while left:

@@ -11,9 +11,10 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Literal, NamedTuple
 
+from ingest.contract.errors import BadLineError
 from ingest.contract.event import check_line, make_frame
 from ingest.contract.partition import partition_of
 
@@ -54,7 +55,7 @@ class Damage(NamedTuple):
 
 
 class Segment(NamedTuple):
-    """What is in a segment. partitions is 0 where the header is damaged."""
+    """What is in a segment. partitions is 0 where the header is damaged, and in what was set aside of such a segment."""
 
     partitions: int
     created: int
@@ -114,7 +115,7 @@ def read_segment(data: bytes) -> Segment:
     partitions, created = decode_header(data)
     entries: list[Entry] = []
     damages: list[Damage] = []
-    at = HEADER_BYTES if partitions else 0
+    at = HEADER_BYTES if created else 0
     expected = 0
     while at < len(data):
         entry = _entry_at(data, at)
@@ -151,30 +152,68 @@ class Drained(NamedTuple):
     value: bytes
 
 
-def records_of(segment: Segment, partitions: int, most: int) -> Iterator[Drained]:
-    """The records that a segment comes to, in order per partition: small frames of a partition are made one, up to `most` bytes.
+class Records(NamedTuple):
+    """What a segment comes to.
+
+    records     in order per partition
+    unreadable  events that cannot be read, so that nobody knows to which partition they belong now: as the segment has them
+    """
+
+    records: list[Drained]
+    unreadable: list[Drained]
+
+
+def encode_segment(partitions: int, created: int, records: Iterable[Drained]) -> list[bytes]:
+    """A whole segment of these, in pieces; `partitions` and `created` as in `Segment`."""
+    pieces = [encode_header(partitions, created)]
+    for number, record in enumerate(records):
+        pieces += (encode_entry(number, *record), record.value)
+    return pieces
+
+
+def halved(frame: bytes) -> list[bytes]:
+    """A frame as two of about the same size; none where it is a single event."""
+    middle = len(frame) // 2
+    at = frame.rfind(b"\n", 0, middle)
+    if at < 0:
+        at = frame.find(b"\n", middle)
+    return [] if at < 0 else [part for part in (frame[:at], frame[at + 1 :]) if part]
+
+
+def records_of(segment: Segment, partitions: int, most: int) -> Records:
+    """The records that a segment comes to: small frames of a partition are made one, up to `most` bytes.
 
     Where the segment was written for another partition count than `partitions`, each event goes where its person belongs now.
-    Raises BadLineError when an event of such a segment cannot be read.
     """
+    records: list[Drained] = []
+    unreadable: list[Drained] = []
     gathered: dict[int, list[bytes]] = {}
     sizes: dict[int, int] = {}
     for entry in segment.entries:
         if entry.topic == REJECTED:
-            yield Drained(REJECTED, entry.partition, entry.payload)
+            records.append(Drained(REJECTED, entry.partition, entry.payload))
             continue
         for partition, payload in _placed(entry, segment.partitions, partitions):
+            if partition is None:
+                unreadable.append(Drained(EVENTS, entry.partition, payload))
+                continue
             if partition in gathered and sizes[partition] + len(payload) > most:
-                yield Drained(EVENTS, partition, make_frame(gathered.pop(partition)))
+                records.append(Drained(EVENTS, partition, make_frame(gathered.pop(partition))))
                 del sizes[partition]
             gathered.setdefault(partition, []).append(payload)
             sizes[partition] = sizes.get(partition, 0) + len(payload) + 1
-    for partition, payloads in gathered.items():
-        yield Drained(EVENTS, partition, make_frame(payloads))
+    records += (Drained(EVENTS, partition, make_frame(payloads)) for partition, payloads in gathered.items())
+    return Records(records, unreadable)
 
 
-def _placed(entry: Entry, was: int, partitions: int) -> Iterable[tuple[int, bytes]]:
+def _placed(entry: Entry, was: int, partitions: int) -> Iterable[tuple[int | None, bytes]]:
     if was == partitions:
         return [(entry.partition, entry.payload)]
-    lines = (line for line in entry.payload.split(b"\n") if line.strip())
-    return [(partition_of(check_line(line).person, partitions), line) for line in lines]
+    return [(_partition_now(line, partitions), line) for line in entry.payload.split(b"\n") if line.strip()]
+
+
+def _partition_now(line: bytes, partitions: int) -> int | None:
+    try:
+        return partition_of(check_line(line).person, partitions)
+    except BadLineError:
+        return None

@@ -205,7 +205,7 @@ def test_a_disk_that_is_full_or_broken_says_503(broker: LocalBroker, monkeypatch
         assert collector.send({"id": "third", "event": "e", "user_id": "1"}).status == 200
     with RunningCollector(settings) as collector:
         wait_until_drained(collector)
-    assert ids(settings) >= {"first", "third"}
+    assert sorted(event.id for event in events_in(settings)) == ["first", "third"], "what was answered 503 is nowhere"
 
 
 def test_another_partition_count_ends_it_and_what_was_spooled_arrives_once_that_is_mended(broker: LocalBroker) -> None:
@@ -253,29 +253,108 @@ def test_draining_and_new_traffic_do_not_starve_each_other(broker: LocalBroker, 
         assert mine == [number for number in range(600) if f"u:{number % 9}" == person], "in order"
 
 
-def test_a_record_that_kafka_will_never_take_holds_up_nothing(broker: LocalBroker) -> None:
+def let_be_as_large_as(settings: Settings, size: int) -> None:
+    """Sets what the events topic takes."""
+    topic = ConfigResource(ConfigResourceType.TOPIC, topic_names(settings).events, {"max.message.bytes": str(size)})
+    with admin_client({"bootstrap_servers": settings.kafka.servers()}, 30.0) as client:
+        client.alter_configs([topic])
+
+
+def large_event(name: str) -> dict[str, object]:
+    rng = random.Random(name)
+    return {"id": name, "event": "e", "user_id": "1", "props": {"x": "".join(rng.choices(string.ascii_letters, k=9000))}}
+
+
+def test_a_record_that_kafka_will_never_take_holds_up_nothing(broker: LocalBroker, caplog: pytest.LogCaptureFixture) -> None:
     settings = settings_for(broker)
-    topic = topic_names(settings).events
-    with admin_client({"bootstrap_servers": [broker.bootstrap]}, 30.0) as client:
-        client.alter_configs([ConfigResource(ConfigResourceType.TOPIC, topic, {"max.message.bytes": "3000"})])
-    rng = random.Random(7)
-    large = {"event": "e", "user_id": "1", "props": {"x": "".join(rng.choices(string.ascii_letters, k=9000))}}
+    let_be_as_large_as(settings, 3000)
+    damaged = Path(settings.data_dir) / "spool" / "damaged"
+    unfit = 'footfall_collector_spool_damaged_total{kind="unfit"}'
+    small = [f"before{number}" for number in range(40)]
     with RunningCollector(away(settings)) as collector:
-        for number in range(6):
-            assert collector.send({"id": f"before{number}", "event": "e", "user_id": f"{number}"}).status == 200
-        assert collector.send({**large, "id": "large"}).status == 200
+        assert collector.ask("/v1/events", [{"id": one, "event": "e", "user_id": "1"} for one in small], HEADERS).status == 200
+        assert collector.send(large_event("large1")).status == 200
         assert collector.send({"id": "after", "event": "e", "user_id": "1"}).status == 200
     with RunningCollector(settings) as collector:
         wait_until_drained(collector)
-        assert collector.metric('footfall_collector_spool_damaged_total{kind="unfit"}') >= 1
-        assert collector.send(large).status == 503
+        assert collector.metric(unfit) == 1
+        assert sorted(ids(settings)) == sorted([*small, "after"]), "what was sent with it is not unfit"
+        caplog.clear()
+        for number in range(2, 5):
+            assert collector.send(large_event(f"large{number}")).status == 200, "it is safe: it would come again for ever"
+            assert collector.send({"id": f"well{number}", "event": "e", "user_id": "1"}).status == 200
+        collector.wait_for(unfit, 4)
+        wait_until_drained(collector)
+        assert [one for one in caplog.messages if "Kafka is away" in one or "too large:" in one] == [], "once is enough"
+        assert collector.metric("footfall_collector_frames_failed_total") == 0
+    wells = [f"well{number}" for number in range(2, 5)]
+    assert sorted(ids(settings)) == sorted([*small, "after", *wells])
+    kept = b"".join(path.read_bytes() for path in damaged.iterdir())
+    assert [kept.count(f'"large{number}"'.encode()) for number in range(1, 5)] == [1] * 4
+    let_be_as_large_as(settings, 4_000_000)
+    with RunningCollector(settings) as collector:
+        wait_until_drained(collector)
+    assert ids(settings) == {*small, *wells, "after", *(f"large{number}" for number in range(1, 5))}
+    assert list(damaged.iterdir()) == []
+
+
+def test_what_is_too_large_among_new_events_is_found_and_costs_no_other(broker: LocalBroker) -> None:
+    settings = settings_for(broker)
+    let_be_as_large_as(settings, 3000)
+    with RunningCollector(settings) as collector:
         collector.wait_until_ready()
-        assert collector.send({"id": "well", "event": "e", "user_id": "1"}).status == 200
-    kept = b"".join(path.read_bytes() for path in (Path(settings.data_dir) / "spool" / "damaged").iterdir())
-    assert b'"large"' in kept
-    arrived = ids(settings)
-    assert "well" in arrived
-    assert all(one in arrived or one.encode() in kept for one in ("after", *(f"before{number}" for number in range(6))))
+        load = Load(collector.port)
+        load.wait_for_more(50)
+        for number in range(3):
+            assert collector.send(large_event(f"large{number}")).status == 200
+        load.wait_for_more(50)
+        collector.wait_for('footfall_collector_spool_damaged_total{kind="unfit"}', 3)
+        load.stop()
+        wait_until_drained(collector)
+        assert set(load.statuses) == {200}
+    assert ids(settings) == set(load.acked)
+
+
+def test_without_a_spool_what_is_too_large_is_told_and_costs_no_other_but_once(
+    broker: LocalBroker, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings = settings_for(broker, spool_bytes=0)
+    let_be_as_large_as(settings, 3000)
+    with RunningCollector(settings) as collector:
+        collector.wait_until_ready()
+        reply = collector.send(large_event("large1"))
+        assert (reply.status, b"max.message.bytes" in reply.body) == (503, True)
+        collector.wait_until_ready()
+        caplog.clear()
+        for number in range(2, 5):
+            reply = collector.send(large_event(f"large{number}"))
+            assert (reply.status, b"max.message.bytes" in reply.body) == (503, True)
+            assert collector.send({"id": f"well{number}", "event": "e", "user_id": "1"}).status == 200
+        assert caplog.messages == []
+        assert collector.metric("footfall_collector_in_flight_bytes") == 0
+    assert ids(settings) == {"well2", "well3", "well4"}
+
+
+def test_events_that_cannot_be_read_or_set_aside_now_hold_up_no_others(broker: LocalBroker) -> None:
+    settings = settings_for(broker)
+    folder = Path(settings.data_dir) / "spool"
+    files = SpoolFiles(folder, 3, 0)  # of another partition count: each event is looked at
+    for number in range(2):
+        event = Event(id=f"{number}", app="bank", person=f"u:{number}", event="e", time=1, received=1)
+        files.append([(EVENTS, 2, b"\n".join([msgspec.json.encode(event), b'{"person": 7}'][: 2 - number]))])
+        files.seal()
+    files.close()
+    (folder / "damaged").touch()  # as little can be written there as on a full disk
+    unfit = 'footfall_collector_spool_damaged_total{kind="unfit"}'
+    with RunningCollector(settings) as collector:
+        collector.wait_for("footfall_collector_spool_frames", 1)
+        assert collector.metric(unfit) == 0
+        assert ids(settings) == {"0", "1"}
+        (folder / "damaged").unlink()
+        wait_until_drained(collector)
+        assert collector.metric(unfit) == 1
+    (kept,) = (folder / "damaged").iterdir()
+    assert kept.read_bytes().endswith(b'{"person": 7}')
 
 
 def test_two_collectors_do_not_share_a_spool() -> None:

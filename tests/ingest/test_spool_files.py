@@ -6,12 +6,14 @@ import errno
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from ingest.collector.spool_files import SpoolFiles
-from ingest.collector.spool_format import EVENTS, HEADER_BYTES, REJECTED
+from ingest.collector.spool_format import EVENTS, HEADER_BYTES, REJECTED, Drained
 from ingest.contract.errors import ConfigError, UnavailableError
 
 FRAMES = [(EVENTS, 1, b"one"), (REJECTED, 0, b"two"), (EVENTS, 3, b"three" * 50_000)]
@@ -158,3 +160,84 @@ def test_many_frames_go_in_at_once(tmp_path: Path) -> None:
     assert files.size == HEADER_BYTES
     files.close()
     assert files.size == 0
+
+
+class Calls:
+    """What is asked of the file system, in order, by name and path below `root`."""
+
+    def __init__(self, root: Path, patch: pytest.MonkeyPatch) -> None:
+        self.made: list[str] = []
+        self._root = root
+        for name in ("mkdir", "open", "fsync", "fdatasync", "replace", "unlink"):
+            patch.setattr(os, name, self._watched(name, getattr(os, name)))
+
+    def _watched(self, name: str, call: Callable[..., Any]) -> Callable[..., Any]:
+        def watched(what: Any, *args: Any, **more: Any) -> Any:
+            path = os.readlink(f"/proc/self/fd/{what}") if isinstance(what, int) else str(what)
+            done = call(what, *args, **more)
+            if name != "open" or args[0] & os.O_CREAT:
+                self.made.append(f"{name} {os.path.relpath(path, self._root)}")
+            return done
+
+        return watched
+
+    def take(self) -> list[str]:
+        made, self.made = self.made, []
+        return made
+
+
+def test_whatever_is_said_to_be_safe_is_so_after_a_power_cut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A name is on disk once its folder has been fsynced: of each folder, each segment, and all that is set aside."""
+    calls = Calls(tmp_path, monkeypatch)
+    files = SpoolFiles(tmp_path / "a" / "b" / "spool", 4, 0)
+    assert calls.take() == [
+        *("mkdir a", "fsync ."),
+        *("mkdir a/b", "fsync a"),
+        *("mkdir a/b/spool", "fsync a/b"),
+        "open a/b/spool/spool.lock",
+    ]
+    files.append(FRAMES[:1])
+    files.append(FRAMES[1:2])
+    first = "a/b/spool/000000000001.spool"
+    written = [f"open {first}", f"fsync {first}", "fsync a/b/spool", f"fdatasync {first}"]
+    assert calls.take() == [*written, f"fdatasync {first}"]
+    files.seal()
+    for number, folder in enumerate((["mkdir a/b/spool/damaged", "fsync a/b/spool"], ["fsync a/b/spool"])):
+        kept = files.keep_records(files.segments[0], f"{number}", 4, [Drained(*FRAMES[0])])
+        name = os.path.relpath(kept, tmp_path)
+        assert calls.take() == [*folder, f"open {name}", f"fsync {name}", "fsync a/b/spool/damaged"]
+    files.delete(files.segments[0])
+    assert calls.take() == [f"unlink {first}"]
+    files.append(FRAMES[:1])
+    calls.take()
+    files.put_aside(files.segments[0])
+    moved = ["replace a/b/spool/000000000002.spool", "fsync a/b/spool/damaged", "fsync a/b/spool"]
+    assert calls.take() == ["fsync a/b/spool", *moved]
+    files.close()
+    again = SpoolFiles(tmp_path / "a" / "b" / "spool", 4, 0)
+    calls.take()
+    assert again.take_back(1_000_000) == 3
+    back = [one for one in calls.take() if not one.startswith("replace ")]
+    assert back == ["fsync a/b/spool", "fsync a/b/spool/damaged"] * 3
+    again.close()
+
+
+def test_what_is_set_aside_is_taken_back_behind_the_others_with_its_age(tmp_path: Path) -> None:
+    files = SpoolFiles(tmp_path, 4, 0)
+    files.append(FRAMES[:1])
+    files.seal()
+    file = files.segments[0]
+    files.keep_records(file, "unfit", 3, [Drained(EVENTS, 2, b"large"), Drained(REJECTED, 0, b"too")])
+    files.delete(file)
+    files.append(FRAMES[1:2])
+    files.close()
+    (tmp_path / "damaged" / "000000000009-1-whole.spool").mkdir()  # cannot be read
+    again = SpoolFiles(tmp_path, 4, 0)
+    assert (again.take_back(1), again.entries) == (1, 3)
+    last = again.segments[-1]
+    segment, _ = again.read(last)
+    assert (segment.partitions, segment.created, last.created) == (3, file.created, file.created)
+    assert [(one.topic, one.partition, one.payload) for one in segment.entries] == [(EVENTS, 2, b"large"), (REJECTED, 0, b"too")]
+    assert payloads(again) == [b"two", b"large", b"too"]
+    assert [path.name for path in (tmp_path / "damaged").iterdir()] == ["000000000009-1-whole.spool"]
+    again.close()

@@ -12,11 +12,14 @@ from ingest.collector.spool_format import (
     HEADER_BYTES,
     MARK,
     REJECTED,
+    Drained,
     Segment,
     count_entries,
     decode_header,
     encode_entry,
     encode_header,
+    encode_segment,
+    halved,
     read_segment,
     records_of,
 )
@@ -129,7 +132,7 @@ def test_small_frames_of_a_partition_become_one_in_order_and_rejected_records_st
         (EVENTS, 0, b"d"),
         (REJECTED, 0, b"r2"),
     ]
-    records = list(records_of(read_segment(segment_of(frames)), 4, most=9))
+    records, _ = records_of(read_segment(segment_of(frames)), 4, most=9)
     assert [(one.topic, one.partition, one.value) for one in records] == [
         (REJECTED, 0, b"r1"),
         (EVENTS, 0, b"a\n" + b"c" * 6),
@@ -143,13 +146,44 @@ def test_small_frames_of_a_partition_become_one_in_order_and_rejected_records_st
 def test_with_another_partition_count_every_event_goes_where_its_person_is_now(frames: list[list[str]]) -> None:
     lines = [[line_of(person, f"{number}-{index}") for index, person in enumerate(one)] for number, one in enumerate(frames)]
     segment = read_segment(segment_of([(EVENTS, 0, b"\n".join(one)) for one in lines], partitions=1))
-    out = list(records_of(segment, 7, most=400))
+    out, unreadable = records_of(segment, 7, most=400)
+    assert unreadable == []
     sent = [(one.partition, msgspec.json.decode(line, type=Event)) for one in out for line in one.value.split(b"\n")]
     assert sorted(event.id for _, event in sent) == sorted(f"{n}-{i}" for n, one in enumerate(frames) for i in range(len(one)))
     assert all(partition == partition_of(event.person, 7) for partition, event in sent)
     for person in {event.person for _, event in sent}:
         mine = [tuple(map(int, event.id.split("-"))) for _, event in sent if event.person == person]
         assert mine == sorted(mine)
+
+
+def test_an_event_that_cannot_be_read_stays_behind_alone_where_its_partition_is_asked_for() -> None:
+    good, bad = [line_of("u:1", str(number)) for number in range(3)], b'{"person": 7}'
+    segment = read_segment(segment_of([(EVENTS, 1, b"\n".join([good[0], bad, good[1]])), (EVENTS, 2, good[2])]))
+    records, unreadable = records_of(segment, 1, most=10_000)
+    assert [one.value for one in records] == [b"\n".join(good)]
+    assert unreadable == [(EVENTS, 1, bad)]
+    again = read_segment(b"".join(encode_segment(4, 7, unreadable)))
+    assert again.damages == []
+    assert records_of(again, 4, most=10_000).records == [(EVENTS, 1, bad)], "with the old count nobody asks"
+
+
+def test_what_was_set_aside_of_a_segment_without_a_header_is_placed_anew() -> None:
+    line = line_of("u:1", "1")
+    segment = read_segment(b"".join(encode_segment(0, 7, [Drained(EVENTS, 3, line)])))
+    assert (segment.partitions, segment.created, segment.damages) == (0, 7, [])
+    assert records_of(segment, 4, most=10).records == [(EVENTS, partition_of("u:1", 4), line)]
+
+
+@given(st.lists(st.binary(min_size=1, max_size=30).filter(lambda line: b"\n" not in line), min_size=1, max_size=20))
+def test_a_frame_is_halved_down_to_its_events(lines: list[bytes]) -> None:
+    found, left = [], [b"\n".join(lines)]
+    while left:
+        frame = left.pop(0)
+        parts = halved(frame)
+        assert len(parts) == (2 if b"\n" in frame else 0)
+        left = parts + left
+        found += [] if parts else [frame]
+    assert found == lines
 
 
 def line_of(person: str, identity: str) -> bytes:
