@@ -32,6 +32,8 @@ _CRC_MEMBER = b'"crc"'
 _CONTENT_LENGTH = 40
 _LEAST_ID = 5
 _MOST_NAMES = 1000
+#: Whole numbers as JSON writes them, the part that tells them apart.
+_WHOLE = re.compile(r"(-?[0-9]+)(?:\.0+)?")
 _PLAIN_NAME = re.compile(r"[_$]")
 
 #: What the counters call it, besides the detectors' kinds.
@@ -109,9 +111,9 @@ class _EventChange:
     def number(self, value: str, name: str) -> str | None:
         if self._ids is not None and (hashed := self._ids.of_number(value, name, self.place)) is not None:
             return hashed
-        digits = value.removesuffix(".0")
-        masked = self._masked(digits) if digits.isdigit() else digits
-        return masked if masked != digits else None
+        whole = _WHOLE.fullmatch(value)
+        masked = self._masked(whole[1]) if whole else ""
+        return masked if whole and masked != whole[1] else None
 
     def _masked(self, text: str) -> str:
         detectors = self._rules.detectors

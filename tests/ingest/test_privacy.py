@@ -230,6 +230,7 @@ def test_detectors_look_into_all_values_at_any_depth(ascii_only: bool) -> None:
     props = {
         "note": f"身份证{ID_CARD}，卡{CARD}",
         "deep": [{"number": int(MOBILE), "amount": 13800138000.5, "order": 202611221234567890, "when": NOW}],
+        "less": [-int(MOBILE), float(MOBILE), -13800138000.5, -1],
         f"of {MOBILE}": True,
     }
     call = segment(type="track", event=f"call {MOBILE}", properties=props, context={"a": {"card": int(CARD)}})
@@ -237,6 +238,7 @@ def test_detectors_look_into_all_values_at_any_depth(ascii_only: bool) -> None:
     assert event.props == {
         "note": "身份证**************002X，卡***************0128",
         "deep": [{"number": "*******8000", "amount": 13800138000.5, "order": 202611221234567890, "when": NOW}],
+        "less": ["-*******8000", "*******8000", -13800138000.5, -1],
         "of *******8000": True,
     }
     assert event.context == {"a": {"card": "***************0128"}}

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import random
+import re
+import time
 import uuid
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
+from urllib.parse import quote
 
 import pytest
 from hypothesis import given, settings
@@ -14,6 +17,7 @@ from hypothesis import strategies as st
 from ingest.contract.privacy import MaskStyle
 from ingest.privacy.detectors import Detectors
 from ingest.privacy.numbers import is_bank_card, is_id_card, is_old_id_card, luhn
+from ingest.privacy.spelling import read
 
 YEAR = 2026
 ID_CARD = "11010519491231002X"  # the example of the standard, GB 11643-1999
@@ -64,6 +68,44 @@ def with_check_digit(first: str) -> str:
         ("4111 1111 1111 1111", "***************1111", "bank_card"),
         ("5555555555554444", "************4444", "bank_card"),
         ("378282246310005", "***********0005", "bank_card"),
+        # as people write them
+        ("138-12345678", "********5678", "mobile"),
+        ("138 12345678", "********5678", "mobile"),
+        ("138.1234.5678", "*********5678", "mobile"),
+        ("138+1234+5678", "*********5678", "mobile"),
+        ("013812345678", "********5678", "mobile"),
+        ("+86.138.1234.5678", "*************5678", "mobile"),
+        ("138\u00a01234\u00a05678", "*********5678", "mobile"),
+        ("138\u20111234\u20115678", "*********5678", "mobile"),
+        ("1２ 110105 19491231 002X", "1２ ****************002X", "id_card"),
+        ("110105-19491231-002x", "****************002x", "id_card"),
+        ("110105 1949 1231 002X", "*****************002X", "id_card"),
+        ("1101 0519 4912 3100 2X", "******************0 2X", "id_card"),
+        ("110 105 19491231 002X", "*****************002X", "id_card"),
+        ("110105\u00a019491231\u00a0002X", "****************002X", "id_card"),
+        ("4111.1111.1111.1111", "***************1111", "bank_card"),
+        ("1234567 13812345678", "1234567 *******5678", "mobile"),
+        # full-width, as keyboards for Chinese give them
+        ("电话：１３８１２３４５６７８", "电话：*******5678", "mobile"),
+        ("１３８－１２３４－５６７８", "*********5678", "mobile"),
+        ("１１０１０５１９４９１２３１００２Ｘ", "**************002X", "id_card"),
+        ("６２２２０２１２３４５６７８９０１２８", "***************0128", "bank_card"),
+        # in addresses, once and twice escaped, and JSON inside of JSON
+        (
+            "https://a.cn/?to=https%3A%2F%2Fb.cn%3Fphone%3D13812345678",
+            "https://a.cn/?to=https%3A%2F%2Fb.cn%3Fphone%3D*******5678",
+            "mobile",
+        ),
+        ("?phone=%2B8613812345678&x", "?phone=**********5678&x", "mobile"),
+        ("?q=%22phone%22%3A%2213812345678%22", "?q=%22phone%22%3A%22*******5678%22", "mobile"),
+        ("?r=%3Fq%3D%252213812345678%2522", "?r=%3Fq%3D%2522*******5678%2522", "mobile"),
+        ("?q=138%201234%205678", "?q=*********5678", "mobile"),
+        ("?q=%EF%BC%9138%ef%bc%91%EF%BC%92345678.", "?q=*******5678.", "mobile"),
+        ("?q=%E5%8D%A1110105%2019491231%20002X", "?q=%E5%8D%A1****************002X", "id_card"),
+        ("100%13812345678", "100%*******5678", "mobile"),
+        ("100%2513812345678", "100%25*******5678", "mobile"),
+        (r'{"a":"\u7535\u8bdd13812345678"}', r'{"a":"\u7535\u8bdd*******5678"}', "mobile"),
+        (r'{"a":"\\\u8bdd\\\uff1138\u00a01234\u00a05678"}', r'{"a":"\\\u8bdd*********5678"}', "mobile"),
     ],
 )
 def test_numbers_of_persons_are_masked_but_for_their_last_four(text: str, left: str, kind: str) -> None:
@@ -98,6 +140,31 @@ def test_numbers_of_persons_are_masked_but_for_their_last_four(text: str, left: 
         "010-88888888",  # a landline
         "2026-11-22 10:00:00.123456",
         "",
+        # groups that are something else
+        "150-20261122",  # a serial number and a day
+        "166 20261122",
+        "2026-138-12345678",
+        "138-12345678-1",
+        "1.3.6.138.1234.5678",  # an object's id
+        "138.1234.5678.1",
+        "138.12345678",  # a decimal number
+        "138.0.7204.157",  # a browser's version
+        "Chrome/138.0.7204.1570 Safari/537.36",
+        "150.25 160.75 1381.23",
+        "116.397428,39.909230 116.397428 39.909230",
+        "20261122 103000 20261122 104500",
+        "20261122-000-123",
+        "110105 19491231 0021",  # the checksum
+        "110105-19491231 002X",  # two kinds of separators
+        "1101 0520 9912 3100 2X",
+        "%13%81%23%45%67%8",
+        "１３８００１３８００",
+        r"\u1380\u0138\u0001",
+        "0138001380001",
+        "20260113800138000",
+        "+1 (415) 555-2671",
+        "10.13.138.12",
+        "02:42:ac:12:00:02",
     ],
 )
 def test_other_numbers_are_left_alone(text: str) -> None:
@@ -151,7 +218,81 @@ def test_of_random_numbers_of_eighteen_digits_hardly_any_is_taken_for_an_id_card
     assert not any(masked(one)[1] for one in ids)
 
 
-@given(st.text(alphabet="0123456789 -+xX.abc手", max_size=60))
-@settings(max_examples=500, deadline=None)
+_PIECES = [
+    *"0123456789 -+xX.abc手１９Ｘ－。“\u00a0\u200b\u3000%",
+    *("138", "1234", "5678", "13812345678", "86", "110105", "19491231", "002X", "6222", "4111", "1111", "111"),
+    *("%20", "%2B", "%25", "%22", "%E6%89%8B", "%EF%BC%91", "%252B", "%C2%A0", "\\u0031", "\\u624b", "\\\\u00a0", "\\uff11"),
+]
+
+
+@given(
+    st.one_of(
+        st.text(alphabet="0123456789 -+xX.abc手", max_size=60), st.lists(st.sampled_from(_PIECES), max_size=20).map("".join)
+    )
+)
+@settings(max_examples=1500, deadline=None)
 def test_the_cheap_question_never_misses_what_the_thorough_one_finds(text: str) -> None:
     masked(text)
+
+
+@given(
+    st.lists(st.sampled_from(["x", "%", "手", "３", "%E6%89%8B", "\\u624b", "%2B", "\\\\u00a0", "7"]), max_size=12).map("".join)
+)
+@settings(deadline=None)
+def test_all_around_a_number_stays_to_the_letter(around: str) -> None:
+    reading = read(around)
+    assert [reading.place(0), reading.place(len(reading.text))] == [0, len(around)]
+    assert masked(f"{around} {MOBILE},{around}")[0] == f"{around} *******8000,{around}"
+
+
+def test_every_way_of_writing_an_unusual_character_is_seen_at_the_first_look() -> None:
+    one = detectors()
+    for char in "０９－．＋\u00a0\u2009\u200b\u2011\u2212\u3000":
+        middle = char if char in "０９" else f"{char}1234{char}"
+        number = f"138{middle}" + ("1234567" if char in "０９" else "5678")
+        for text in (number, number.replace(char, quote(char)), number.replace(char, quote(quote(char)).lower())):
+            assert masked(text)[1] == {"mobile"}
+        escaped = json.dumps(number).encode()
+        for data in (
+            escaped,
+            escaped.replace(b"\\u", b"\\\\u"),
+            re.sub(rb"u[0-9a-f]{4}", lambda it: b"u" + it[0][1:].upper(), escaped),
+        ):
+            assert one.may_find(data)
+            assert one.finds(data, YEAR)
+
+
+def test_a_hostile_text_takes_no_longer_than_another_of_its_length() -> None:
+    one = detectors()
+    started = time.process_time()
+    for piece in ("1 ", "138-", "%25", "+86", "1-1-1-1-a", "%EF", "\\", "138.1234.5678.", "２"):
+        text = piece * (200_000 // len(piece)) + "x\\u0031"
+        one.may_find(text.encode())
+        one.mask(text, YEAR, set())
+    assert time.process_time() - started < 10
+
+
+def test_what_apps_send_every_day_has_no_such_numbers() -> None:
+    rng = random.Random(11)
+    for _ in range(3000):
+        at = 1_795_312_800_000 + rng.randrange(10**10)
+        when = datetime.fromtimestamp(at / 1000, UTC)
+        event = {
+            "time": at,
+            "seconds": at // 1000,
+            "iso": when.isoformat(),
+            "day": f"{when:%Y%m%d}",
+            "stamp": f"{when:%Y%m%d%H%M%S}",
+            "amount": round(rng.random() * 10 ** rng.randrange(8), 2),
+            "price": f"{rng.randrange(10**6)}.{rng.randrange(100):02d}",
+            "order": f"{when:%Y%m%d}-{rng.randrange(10**4):04d}-{rng.randrange(10**6)}",
+            "serial": f"{rng.randrange(100, 200)}-{when:%Y%m%d}",
+            "version": f"{rng.randrange(200)}.{rng.randrange(9)}.{rng.randrange(9999)}.{rng.randrange(9999)}",
+            "place": f"{rng.uniform(73, 135):.6f},{rng.uniform(18, 53):.6f}",
+            "screen": f"{rng.randrange(320, 4000)}x{rng.randrange(320, 4000)}",
+            "uuid": str(uuid.UUID(int=rng.getrandbits(128))),
+            "url": f"https://a.cn/p/{rng.randrange(10**6)}?from=%E8%BD%AC%E8%B4%A6&t={at}&s={quote(f'{when:%H:%M:%S}')}",
+            "agent": f"Android 1{rng.randrange(6)} Chrome/{rng.randrange(100, 199)}.0.{rng.randrange(9999)}.99",
+        }
+        for value in event.values():
+            assert masked(str(value)) == (str(value), set())
