@@ -6,7 +6,10 @@ import ipaddress
 
 #: What SDKs call an address, in props, in context, in the verbatim event.
 NAMES = frozenset(
-    {"ip", "$ip", "ip_address", "$ip_address", "ipAddress", "client_ip", "$client_ip", "clientIp", "remote_addr", "user_ip"}
+    {
+        *("ip", "$ip", "IP", "ip_address", "$ip_address", "ipAddress", "user_ip", "userIp"),
+        *("client_ip", "$client_ip", "clientIp", "clientIP", "remote_addr", "remoteAddr", "remote_address", "remoteAddress"),
+    }
 )
 _V4_PREFIX, _V6_PREFIX = 24, 48
 

@@ -46,6 +46,8 @@ _UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _BEFORE = re.compile(r"[0-9A-Za-z]*\Z")
 _AFTER = re.compile(r"[0-9A-Za-z]*")
 _AROUND = 64
+#: Characters that a number has at least: most texts and names have less.
+_SHORTEST = 11
 _KEPT = 4
 
 
@@ -78,6 +80,8 @@ class Detectors:
 
     def mask(self, text: str, year: int, found: set[str]) -> str:
         """The text with all such numbers masked; their kinds are added to `found`."""
+        if len(text) < _SHORTEST:
+            return text
         reading = read(text)
         left: list[str] = []
         done = 0

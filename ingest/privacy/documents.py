@@ -5,6 +5,7 @@ Objects are decoded level by level and their values passed on as texts, so that 
 
 from __future__ import annotations
 
+import re
 from typing import Protocol
 
 import msgspec
@@ -14,6 +15,8 @@ _array = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _string = msgspec.json.Decoder(str).decode
 _encode = msgspec.json.Encoder().encode
 _NUMBER = b"-0123456789"
+#: A whole number, also one that was a float.
+WHOLE_NUMBER = re.compile(r"(?P<sign>-?)(?P<digits>[0-9]+)(?:\.0+)?")
 
 
 class Change(Protocol):

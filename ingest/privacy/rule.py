@@ -15,7 +15,7 @@ from ingest.json_text import DECODE_ERRORS, is_json
 from ingest.line import EventLine
 from ingest.privacy import addresses
 from ingest.privacy.detectors import Detectors
-from ingest.privacy.documents import rewrite
+from ingest.privacy.documents import WHOLE_NUMBER, rewrite
 from ingest.privacy.hashing import Hasher
 from ingest.privacy.ids import EventIds, Place
 from ingest.reasons import Refusal
@@ -26,14 +26,17 @@ _FIRST_YEAR = 1970
 _CONTENT_ID = re.compile(r"[0-9a-f]{40}")
 #: What a reason's words repeat of the event.
 _QUOTED = re.compile(r"`[^`]*`|\"[^\"]*\"|'[^']*'")
-_ADDRESS_NAMES = (b'ip"', b'Ip"', b'ddress"', b'_addr"')
+_ADDRESS_NAMES = (b'ip"', b'Ip"', b'IP"', b'ddress"', b'ddr"')
+#: Signs that libraries escape in all texts, and any other as an escape, as nobody has to write it: a name may be anything then.
+_BY_LIBRARIES = frozenset("&<>")
+_ESCAPED = re.compile(rb"\\u00(?!26|3[cCeE])[2-7][0-9a-fA-F]")
+#: Columns of short texts, which may hold what somebody put there.
+_TEXTS = ("channel", "version", "platform", "lib", "lib_version")
 _CRC = "crc"
 _CRC_MEMBER = b'"crc"'
 _CONTENT_LENGTH = 40
 _LEAST_ID = 5
 _MOST_NAMES = 1000
-#: Whole numbers as JSON writes them, the part that tells them apart.
-_WHOLE = re.compile(r"(-?[0-9]+)(?:\.0+)?")
 _PLAIN_NAME = re.compile(r"[_$]")
 
 #: What the counters call it, besides the detectors' kinds.
@@ -48,8 +51,9 @@ class AppRules:
         self.detectors = Detectors(kept.detect, kept.mask, hasher.number)
         self.addresses = kept.ip != "keep"
         self._denied = _needles(kept.deny)
-        self._escaped = any(not one.isascii() for one in kept.deny)
-
+        self._named = bool(kept.deny) or self.addresses
+        self._any_escape = any(not one.isascii() or _BY_LIBRARIES.intersection(one) for one in kept.deny)
+        self._slashed = any("/" in one for one in kept.deny)
         self._denied_ids: dict[str, bool] = {}
 
     def denies_id(self, name: str) -> bool:
@@ -64,11 +68,19 @@ class AppRules:
 
     def concerns(self, data: bytes, year: int) -> bool:
         """Whether a JSON text has something that goes or is masked. Says yes too often rather than no."""
-        if any(needle in data for needle in self._denied) or (self._escaped and b"\\u" in data):
+        if any(needle in data for needle in self._denied):
+            return True
+        if self._named and b"\\" in data and self._hides_a_name(data):
             return True
         if self.addresses and any(one in data for one in _ADDRESS_NAMES):
             return True
         return bool(self.detectors) and self.detectors.may_find(data) and self.detectors.finds(data, year)
+
+    def _hides_a_name(self, data: bytes) -> bool:
+        """Whether escapes may be a part of a name that is looked for."""
+        if (self._any_escape and b"\\u" in data) or (self._slashed and b"\\/" in data):
+            return True
+        return _ESCAPED.search(data) is not None
 
 
 class _EventChange:
@@ -111,9 +123,12 @@ class _EventChange:
     def number(self, value: str, name: str) -> str | None:
         if self._ids is not None and (hashed := self._ids.of_number(value, name, self.place)) is not None:
             return hashed
-        whole = _WHOLE.fullmatch(value)
-        masked = self._masked(whole[1]) if whole else ""
-        return masked if whole and masked != whole[1] else None
+        whole = WHOLE_NUMBER.fullmatch(value)
+        if whole is None:
+            return None
+        digits = whole["sign"] + whole["digits"]
+        masked = self._masked(digits)
+        return masked if masked != digits else None
 
     def _masked(self, text: str) -> str:
         detectors = self._rules.detectors
@@ -160,7 +175,9 @@ class Privacy:
         # Where the verbatim event is there, it has all that the others have; only a batch's own context is not in it.
         concerned = rules.concerns(raw or props, year) or (not (raw and context in raw) and rules.concerns(context, year))
         if rules.detectors and not raw:
-            concerned = concerned or rules.concerns(f" {event.event} {event.channel} {event.version} ".encode(), year)
+            concerned = concerned or rules.concerns(
+                f" {event.event} {event.channel} {event.version} {event.lib} {event.lib_version} ".encode(), year
+            )
         if ids is None and not (concerned or listed or crc):
             return
         change = _EventChange(rules, ids, year, found)
@@ -173,7 +190,7 @@ class Privacy:
         if raw:
             event.raw = bytes(_changed(raw, change, ids, concerned)).decode()
         if rules.detectors and concerned:
-            for name in ("event", "channel", "version", "platform"):
+            for name in ("event", *_TEXTS):
                 setattr(event, name, rules.detectors.mask(getattr(event, name), year, found))
             event.violations = [rules.detectors.mask(one, year, found) for one in event.violations]
 
@@ -186,7 +203,11 @@ class Privacy:
         made = made or (bool(rules.detectors) and rules.detectors.mask(event.id, year, set()) != event.id)
         if ids is not None:
             made = made or any(len(one) >= _LEAST_ID and one in event.id for one in ids.hashes)
-            event.event, event.channel = ids.within(event.event), ids.within(event.channel)
+            event.event = ids.within(event.event)
+            for name in _TEXTS:
+                if text := getattr(event, name):
+                    setattr(event, name, ids.of_text(text, name, "counted"))
+            event.violations = [ids.within(one) for one in event.violations]
             event.ids = {name: ids.hashes.get(value, value) for name, value in event.ids.items()}
             hasher = self._hasher
             event.person = hasher.person(event.person)
