@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from deploy.plan.finding import Finding, error, note
-from ingest.contract.plan import Plan
+from ingest.contract.plan import App, Plan
 from ingest.contract.tracking import EventSchema, PropertySchema, events_of
 
 #: Old type -> new types that take all of its values.
@@ -20,12 +20,41 @@ def changes(old: Plan, new: Plan) -> list[Finding]:
     """Incompatible changes are errors, the others notes. Each is told once, with the apps that it holds for."""
     found: dict[Finding, list[str]] = {}
     before = {app.id: events_of(old.events, app.id) for app in old.apps}
+    apps = {app.id: app for app in old.apps}
     for app in new.apps:
-        if app.id not in before or not before[app.id]:
+        if app.id not in apps:
             continue
-        for one in _of_app(before[app.id], events_of(new.events, app.id)):
+        after = events_of(new.events, app.id)
+        told = list(_of_handling(apps[app.id], app)) if before[app.id] and after else []
+        if before[app.id]:
+            told += _of_app(before[app.id], after)
+        elif after:
+            told.append(_first(app))
+        for one in told:
             found.setdefault(one, []).append(app.id)
     return [one._replace(where=f"{one.where} ({', '.join(apps)})") for one, apps in found.items()]
+
+
+def _of_handling(old: App, new: App) -> Iterator[Finding]:
+    """What becomes of events that are not as the plan says."""
+    for name, what, before, after in (
+        ("plan_violations", "events that are not as their schema says", old.plan_violations, new.plan_violations),
+        ("unknown_events", "events that have no schema", old.unknown_events, new.unknown_events),
+    ):
+        where = f"apps, {name}"
+        if before == "keep" and after == "reject":
+            yield error(where, f"was keep and is reject now: {what} were kept and counted, and will be rejected")
+        elif before != after:
+            yield note(where, f"was {before} and is {after} now: {what} will be kept and counted")
+
+
+def _first(app: App) -> Finding:
+    """An app whose events nothing was asked of."""
+    where, what = "events", "are the first schemas of the app: all its other track events are unknown from now on"
+    refused = [name for name in ("plan_violations", "unknown_events") if getattr(app, name) == "reject"]
+    if refused:
+        return error(where, f"{what}, and {' and '.join(refused)} say reject: look at what is sent first, with keep")
+    return note(where, what)
 
 
 def _of_app(old: dict[str, EventSchema], new: dict[str, EventSchema]) -> Iterator[Finding]:

@@ -98,6 +98,27 @@ def test_near_names(one: str, other: str, expected: bool) -> None:
     assert near(one, other) is near(other, one) is expected
 
 
+def test_evolution_of_what_becomes_of_events_and_of_first_schemas() -> None:
+    schema = '[[events]]\nname = "e"\n'
+
+    def levels(old: tuple[str, str, str], new: tuple[str, str, str]) -> list[str]:
+        plans = [
+            read_settings(f'[[apps]]\nid = "a"\nplan_violations = "{one[0]}"\nunknown_events = "{one[1]}"\n{one[2]}', {})
+            for one in (old, new)
+        ]
+        found = changes(*plans)
+        assert all(one.where.endswith("(a)") for one in found)
+        return [one.level for one in found]
+
+    assert levels(("keep", "keep", schema), ("keep", "keep", schema)) == []
+    assert levels(("keep", "keep", schema), ("reject", "keep", schema)) == ["error"]
+    assert levels(("keep", "keep", schema), ("reject", "reject", schema)) == ["error", "error"]
+    assert levels(("reject", "reject", schema), ("keep", "reject", schema)) == ["note"]
+    assert levels(("keep", "keep", ""), ("keep", "keep", schema)) == ["note"]
+    assert levels(("keep", "keep", ""), ("reject", "keep", schema)) == ["error"]
+    assert levels(("keep", "keep", ""), ("keep", "reject", schema)) == ["error"]
+
+
 AMOUNT = "properties.amount = { "
 
 
