@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 import msgspec
 
@@ -14,6 +15,10 @@ FIND_REJECTED = (
     "SELECT id FROM rejected FINAL WHERE multiSearchAny(concat(payload, ' ', tryBase64Decode(payload), ' ', detail, ' ', "
     "arrayStringConcat(mapValues(context), ' ')), {needles:Array(String)})"
 )
+
+
+#: Settings of the query: its parameters would be in system.query_log as its text is.
+UNLOGGED: dict[str, Any] = {"log_queries": 0}
 
 
 def needles(persons: Iterable[str]) -> list[str]:

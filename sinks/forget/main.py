@@ -203,6 +203,8 @@ class _Forgetting:
             f"Kafka keeps the events (topic {self._topics.events}) and which ids were one ({self._topics.merges}) for {hours} h",
             f"Kafka keeps what was rejected ({self._topics.rejected}) for 30 days",
             "the changelog's old records are there until Kafka compacts it; backups are yours",
+            "a collector's spool keeps what it has yet to deliver (as a new person's), and spool/damaged until it is deleted",
+            "a ClickHouse server that logs at debug or trace has what was looked for in rejected texts in its text log",
         ]
         others = others_with(self._client, ids)
         if others:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import secrets
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
 
 from clickhouse_connect.driver.client import Client
 from kafka import TopicPartition
@@ -14,16 +14,23 @@ from ingest.contract.partition import partition_of
 from ingest.contract.settings import Settings
 from ingest.contract.topics import topic_names
 from sinks.contract import tables
-from sinks.contract.forgotten import FIND_REJECTED, needles
+from sinks.contract.forgotten import FIND_REJECTED, UNLOGGED, needles
 from sinks.kafka import log_reader
+from sinks.verify.expressions import among
 
 _READ_S = 600.0
 
 
 def ids_of(client: Client, person: str) -> list[str]:
     """All ids that are one with the person; the one that they became part of is the last."""
+    salt = secrets.token_hex(16)
+
+    def merges(column: str, where: str, ids: Sequence[str]) -> list[str]:
+        sql = f"SELECT {column} FROM person_merges FINAL WHERE {among(salt, where, ids)}"
+        return [str(row[0]) for row in client.query(sql).result_rows]
+
     root, seen = person, {person}
-    while targets := _column(client, "SELECT target FROM person_merges FINAL WHERE person = {person:String}", {"person": root}):
+    while targets := merges("target", "person", [root]):
         if targets[0] in seen:
             break
         root = targets[0]
@@ -31,30 +38,35 @@ def ids_of(client: Client, person: str) -> list[str]:
     found = [root]
     newest = [root]
     while newest:
-        merged = _column(client, "SELECT person FROM person_merges FINAL WHERE target IN {ids:Array(String)}", {"ids": newest})
-        newest = [one for one in merged if one not in found]
+        newest = [one for one in merges("person", "target", newest) if one not in found]
         found += newest
     return list(reversed(found))
 
 
 def rows_of(client: Client, ids: Sequence[str], upto: Mapping[str, int] | None = None) -> dict[str, int]:
     """Rows with one of the ids. upto: id -> the last offset that is looked at of its events (a new start comes after it)."""
-    last = [(upto or {}).get(one, 2**62) for one in ids]
-    parameters: dict[str, Any] = {"ids": list(ids), "last": last, "needles": needles(ids)}
+    salt = secrets.token_hex(16)
+    if upto is None:
+        events = among(salt, "person", ids)
+    else:
+        events = " OR ".join(f"({among(salt, 'person', [one])} AND kafka_offset <= {upto[one]})" for one in ids)
+    merges = f"{among(salt, 'person', ids)} OR {among(salt, 'target', ids)}"
     counts = {
-        tables.EVENTS: "SELECT count() FROM events WHERE person IN {ids:Array(String)} "
-        "AND kafka_offset <= {last:Array(Int64)}[indexOf({ids:Array(String)}, person)]",
-        tables.PERSON_MERGES: "SELECT count() FROM person_merges WHERE person IN {ids:Array(String)} "
-        "OR target IN {ids:Array(String)}",
-        tables.REJECTED: f"SELECT count() FROM ({FIND_REJECTED})",
+        tables.EVENTS: f"SELECT count() FROM events WHERE {events}",
+        tables.PERSON_MERGES: f"SELECT count() FROM person_merges WHERE {merges}",
     }
-    return {table: int(client.query(sql, parameters=parameters).result_rows[0][0]) for table, sql in counts.items()}
+    found = {table: int(client.query(sql).result_rows[0][0]) for table, sql in counts.items()}
+    sql = f"SELECT count() FROM ({FIND_REJECTED})"
+    rejected = client.query(sql, parameters={"needles": needles(ids)}, settings=UNLOGGED)
+    return found | {tables.REJECTED: int(rejected.result_rows[0][0])}
 
 
 def others_with(client: Client, ids: Sequence[str]) -> int:
     """Events of other persons that name one of the ids (a shared device)."""
-    sql = "SELECT count() FROM events WHERE person NOT IN {ids:Array(String)} AND hasAny(mapValues(ids), {bare:Array(String)})"
-    return int(client.query(sql, parameters={"ids": list(ids), "bare": [one[2:] for one in ids]}).result_rows[0][0])
+    salt = secrets.token_hex(16)
+    named = f"arrayExists(one -> {among(salt, 'one', [one[2:] for one in ids])}, mapValues(ids))"
+    sql = f"SELECT count() FROM events WHERE NOT {among(salt, 'person', ids)} AND {named}"
+    return int(client.query(sql).result_rows[0][0])
 
 
 def records_left(settings: Settings, ids: Iterable[str]) -> list[str]:
@@ -81,7 +93,3 @@ def records_left(settings: Settings, ids: Iterable[str]) -> list[str]:
     finally:
         consumer.close()
     return sorted(left)
-
-
-def _column(client: Client, sql: str, parameters: dict[str, Any]) -> list[str]:
-    return [str(row[0]) for row in client.query(sql, parameters=parameters).result_rows]

@@ -51,8 +51,10 @@ ALLOWED_SETTINGS = frozenset(
     }
 )
 
-#: Sent by clients, of no meaning here.
-IGNORED_SETTINGS = frozenset({"cancel_http_readonly_queries_on_client_close", "async_insert", "insert_deduplicate", "readonly"})
+#: Sent by clients, of no meaning here (the embedded engine logs no queries).
+IGNORED_SETTINGS = frozenset(
+    {"cancel_http_readonly_queries_on_client_close", "async_insert", "insert_deduplicate", "readonly", "log_queries"}
+)
 
 #: On every reader's query; seconds, bytes, rows. Large sorts and groupings go to disk rather than fail.
 LIMITS = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from ingest.contract.plan import OTHER, App, Plan, Segment, applies
-from sinks.verify.expressions import is_scalar, name, prop, text, texts
+from sinks.verify.expressions import among, is_scalar, name, prop, text, texts
 
 
 class Source(NamedTuple):
@@ -15,6 +15,7 @@ class Source(NamedTuple):
     merged     whether ids that were granted to another person count as that person
     part       (this one, of so many): only persons of that part, so that a large table can be worked through piece by piece
     only       ids whose events alone are looked at, () for all; without: ids whose events are left out
+    salt       of these ids, which stand in no statement in clear
     """
 
     database: str
@@ -22,6 +23,7 @@ class Source(NamedTuple):
     part: tuple[int, int] = (0, 1)
     only: tuple[str, ...] = ()
     without: tuple[str, ...] = ()
+    salt: str = ""
 
 
 def who(source: Source) -> str:
@@ -58,9 +60,9 @@ def activity(plan: Plan, source: Source, apps: list[App], columns: str) -> str:
     this, parts = source.part
     piece = f" AND cityHash64({who(source)}) % {parts} = {this}" if parts > 1 else ""
     if source.only:
-        piece += f" AND person IN ({texts(source.only)})"
+        piece += f" AND {among(source.salt, 'person', source.only)}"
     if source.without:
-        piece += f" AND person NOT IN ({texts(source.without)})"
+        piece += f" AND NOT {among(source.salt, 'person', source.without)}"
     return (
         f"SELECT {who(source)} AS who, least(time, received) AS t, received AS r, {columns} FROM {rows(source)} "
         f"WHERE type IN ('track', 'page', 'screen') AND ({' OR '.join(conditions) or '0'}){piece}"

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import base64
+from pathlib import Path
 from typing import Any
 
+import clickhouse_connect
 import msgspec
 import pytest
 from clickhouse_connect.driver.client import Client
@@ -14,10 +16,12 @@ from ingest.contract.errors import LayoutError
 from ingest.contract.plan import App, Plan
 from ingest.contract.settings import Settings
 from sinks.clickhouse.erase import Eraser
+from sinks.clickhouse.migrate import migrate
 from sinks.clickhouse.rows import EventsBatch, MetricsBatch
 from sinks.forget.corrections import candidates, corrections
 from sinks.forget.receipt import Receipt, Rows, render, subject_of
 from sinks.forget.traces import ids_of, others_with, rows_of
+from sinks.verify.main import sql_numbers
 from streams.contract.total import Total, TotalKey, encode_total, record_key
 
 DAY = 86_400_000
@@ -135,6 +139,49 @@ def test_rows_are_erased_up_to_an_offset_and_no_statement_tells_whose(client: Cl
     assert "DELETE" in told
     assert "4711" not in told
     assert "phone" not in told
+
+
+def test_no_statement_of_forgetting_is_logged_with_an_id(tmp_path: Path, demo_settings: Settings) -> None:
+    config = tmp_path / "config.xml"
+    config.write_text("<clickhouse><query_log><database>system</database><table>query_log</table></query_log></clickhouse>")
+    where: dict[str, Any] = {
+        "interface": "chdb",
+        "path": str(tmp_path / "store"),
+        "chdb_options": {"config-file": str(config)},
+        "settings": {"log_queries": 1},
+    }
+    database = demo_settings.clickhouse.database
+    with clickhouse_connect.get_client(**where) as first:
+        first.command(f"CREATE DATABASE {database}")
+        with clickhouse_connect.get_client(**where, database=database) as made:
+            migrate(made, demo_settings)
+            persons = ("u:customer-4711", "a:phone-of-anna", "u:bert")
+            lines = [line(number, one, app="harbor") for number, one in enumerate(persons)]
+            made.raw_insert("events", None, b"\n".join(lines), settings={"log_comment": "t.events|2|5"}, fmt="JSONEachRow")
+            merge = {
+                "person": "a:phone-of-anna",
+                "target": "u:customer-4711",
+                "at": NOW,
+                "clock": NOW,
+                "partition": 0,
+                "offset": 1,
+            }
+            made.raw_insert("person_merges", None, msgspec.json.encode(merge), fmt="JSONEachRow")
+            ids = ids_of(made, "a:phone-of-anna")
+            assert rows_of(made, ids)["events"] == 2
+            others_with(made, ids)
+            own = sql_numbers(made, demo_settings, database, NOW + DAY, only=tuple(ids))
+            others = sql_numbers(made, demo_settings, database, NOW + DAY, without=tuple(ids))
+            everybody = sql_numbers(made, demo_settings, database, NOW + DAY)
+            assert any(own.values())
+            assert all(own.get(key, 0) + others.get(key, 0) == value for key, value in everybody.items())
+            Eraser(made, demo_settings, lambda seconds: None).erase("t.events", 2, [Erasure(one, 6) for one in ids])
+            made.command("SYSTEM FLUSH LOGS")
+            told = "".join(row[0] for row in made.query("SELECT query FROM system.query_log").result_rows)
+    assert "SHA256" in told
+    assert "DELETE WHERE" in told
+    assert "4711" not in told
+    assert "phone-of" not in told
 
 
 def test_a_receipt_says_whether_it_is_done_and_not_who_it_was() -> None:
