@@ -191,8 +191,10 @@ class Server:
             return answers.unavailable(str(error))
         except TimeoutError:
             self._stats.cut("slow_body")
+            self._stats.by_client("slow_body")
             return answers.unavailable("the body comes too slowly")
         except (OSError, ClientPayloadError, HttpProcessingError) as error:
+            self._stats.by_client("cut_body")
             return answers.unavailable(f"the body did not come whole: {type(error).__name__}")
         finally:
             self._reading -= held.size
@@ -210,6 +212,8 @@ class Server:
 
     def _limited(self, route: Route, by: Literal["key", "address"], wait_s: float) -> Answer:
         self._stats.limited(by)
+        if route.protocol != "native":  # that one is told by 429
+            self._stats.by_client("limited")
         what = "of this write key" if by == "key" else "from this address"
         return answers.limited(route.protocol == "native", wait_s, f"too much {what} at once: send it again later")
 

@@ -56,6 +56,14 @@ class Stats:
             ("by",),
             registry=self.registry,
         )
+        self._by_client = Counter(
+            "footfall_collector_unavailable_by_client",
+            "Requests answered 503 for what the client did, by what: too much at once, a body too slow, or cut short",
+            ("why",),
+            registry=self.registry,
+        )
+        for why in ("limited", "slow_body", "cut_body"):
+            self._by_client.labels(why)
         self._cut = Counter(
             "footfall_collector_connections_cut",
             "Connections that were refused or ended by the collector, by why",
@@ -124,6 +132,10 @@ class Stats:
     def limited(self, by: Literal["key", "address"]) -> None:
         """Counts a request that has to wait."""
         self._limited.labels(by).inc()
+
+    def by_client(self, why: Literal["limited", "slow_body", "cut_body"]) -> None:
+        """Counts a request that is answered 503, though nothing was wrong here."""
+        self._by_client.labels(why).inc()
 
     def cut(self, why: str) -> None:
         """Counts a connection that was refused or ended."""

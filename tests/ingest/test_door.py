@@ -29,6 +29,7 @@ KEY = {"X-Write-Key": "SA_TOKEN"}
 EVENT = {"event": "e", "user_id": "1"}
 HEAD = b"POST /v1/events HTTP/1.1\r\nHost: x\r\nX-Write-Key: SA_TOKEN\r\n"
 CUT = 'footfall_collector_connections_cut_total{why="%s"}'
+BY_CLIENT = 'footfall_collector_unavailable_by_client_total{why="%s"}'
 
 
 @pytest.fixture(scope="module")
@@ -102,6 +103,7 @@ def test_an_address_that_sends_too_often_waits_and_no_other_does(door: RunningCo
     assert (status, code, wait != "") == (503, "limited", True), "a 429 would make SDKs drop what they hold"
     assert From(door, "198.51.100.2").post("/v1/events", EVENT)[0] == 200
     assert door.metric('footfall_collector_limited_total{by="address"}') == 2
+    assert door.metric(BY_CLIENT % "limited") == 1, "of the two, the one that was answered 503"
 
 
 def test_a_key_that_sends_too_much_waits_and_no_other_does(door: RunningCollector) -> None:
@@ -169,7 +171,14 @@ def test_a_body_that_does_not_come_is_answered_503_and_its_room_is_free_again(do
     assert b"too slowly" in answer
     assert b"retry-after: 2" in answer.lower()
     assert door.metric(CUT % "slow_body") == before + 1
+    assert door.metric(BY_CLIENT % "slow_body") == before + 1
     assert door.metric("footfall_collector_in_flight_bytes") == 0
+
+
+def test_a_body_that_is_cut_short_is_the_clients_own_doing(door: RunningCollector) -> None:
+    with connect(door) as client:
+        client.sendall(b"POST /v1/events HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n[")
+    eventually(lambda: door.metric(BY_CLIENT % "cut_body") == 1)
 
 
 def test_an_idle_connection_is_closed(door: RunningCollector) -> None:
