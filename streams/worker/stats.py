@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import NamedTuple
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from streams.partition import Partition, Taken
+from streams.partition import Counters, Partition, Taken
 
 
 class Stats:
@@ -44,13 +45,17 @@ class Stats:
         ).set_function(held)
 
     def watch(self, partitions: Callable[[], Mapping[int, Partition]]) -> None:
-        """Exposes the counters of the partitions that are owned at the time of each scrape."""
+        """Exposes the counters of the partitions that are owned at each scrape, and of those that were."""
         self.registry.register(_PartitionMetrics(partitions))
 
 
 class _PartitionMetrics(Collector):
+    """Counters never fall: what was counted of a partition that went to another worker stays, or `rate` would see a restart."""
+
     def __init__(self, partitions: Callable[[], Mapping[int, Partition]]) -> None:
         self._partitions = partitions
+        self._seen: dict[int, _Counted] = {}
+        self._gone = _Counted(Counters())
 
     def collect(self) -> Iterator[Metric]:
         """One family each; labels are partitions, apps of the plan, and reasons of a closed list."""
@@ -64,29 +69,56 @@ class _PartitionMetrics(Collector):
         clock = GaugeMetricFamily(
             "footfall_worker_newest_receipt_timestamp_seconds", "Receipt of the newest event joined", labels=["partition"]
         )
-        by_app: dict[str, int] = {}
-        by_reason: dict[str, int] = {}
-        late_days = late_hours = frame_count = passive_count = closed_count = 0
-        for number, partition in self._partitions().items():
-            counters = partition.counters
-            for app, count in list(counters.events.items()):
-                by_app[app] = by_app.get(app, 0) + count
-            for reason, count in list(counters.rejected.items()):
-                by_reason[reason] = by_reason.get(reason, 0) + count
-            late_days += partition.joiner.late_days
-            late_hours += partition.joiner.late_hours
-            frame_count += counters.frames
-            passive_count += counters.passive
-            closed_count += partition.totals.closed_changes
+        dirty = GaugeMetricFamily("footfall_worker_unwritten_records", "Person records changed since the last checkpoint began")
+        partitions = dict(self._partitions())
+        dirty.add_metric([], sum(one.dirty for one in partitions.values()))
+        for number, partition in partitions.items():
             persons.add_metric([str(number)], partition.persons)
             clock.add_metric([str(number)], partition.clock / 1000)
-        for app, count in by_app.items():
+        total = self._count(partitions)
+        for app, count in total.counters.events.items():
             events.add_metric([app], count)
-        for reason, count in by_reason.items():
+        for reason, count in total.counters.rejected.items():
             rejected.add_metric([reason], count)
-        late.add_metric(["days"], late_days)
-        late.add_metric(["hours"], late_hours)
-        frames.add_metric([], frame_count)
-        passive.add_metric([], passive_count)
-        closed.add_metric([], closed_count)
-        yield from (events, rejected, late, frames, passive, closed, persons, clock)
+        late.add_metric(["days"], total.late_days)
+        late.add_metric(["hours"], total.late_hours)
+        frames.add_metric([], total.counters.frames)
+        passive.add_metric([], total.counters.passive)
+        closed.add_metric([], total.closed)
+        yield from (events, rejected, late, frames, passive, closed, persons, dirty, clock)
+
+    def _count(self, partitions: Mapping[int, Partition]) -> _Counted:
+        """What the process has counted in all partitions, those included that it had at an earlier scrape."""
+        now = {
+            number: _Counted(one.counters, one.joiner.late_days, one.joiner.late_hours, one.totals.closed_changes)
+            for number, one in partitions.items()
+        }
+        for number, was in self._seen.items():
+            if number not in now or now[number].counters is not was.counters:
+                self._gone = _sum((self._gone, was))
+        self._seen = now
+        return _sum((self._gone, *now.values()))
+
+
+class _Counted(NamedTuple):
+    """Counts of a partition. Its Counters are held, not copied, for what is joined between the last scrape and its going."""
+
+    counters: Counters
+    late_days: int = 0
+    late_hours: int = 0
+    closed: int = 0
+
+
+def _sum(counts: Iterable[_Counted]) -> _Counted:
+    counters = Counters()
+    late_days = late_hours = closed = 0
+    for one in counts:
+        counters.frames += one.counters.frames
+        counters.passive += one.counters.passive
+        for mine, theirs in ((counters.events, one.counters.events), (counters.rejected, one.counters.rejected)):
+            for label, count in list(theirs.items()):
+                mine[label] = mine.get(label, 0) + count
+        late_days += one.late_days
+        late_hours += one.late_hours
+        closed += one.closed
+    return _Counted(counters, late_days, late_hours, closed)
