@@ -29,12 +29,20 @@ class Stats:
             registry=self.registry,
         )
 
+        self._last_total = Gauge(
+            "footfall_worker_last_total_timestamp_seconds",
+            "When the newest total that was written was computed: the exporter must come to read it",
+            registry=self.registry,
+        )
+
     def checkpoint(self, partition: int, taken: Taken, seconds: float, at: float) -> None:
         """A checkpoint was committed at `at` (s) after `seconds`."""
         self._records.inc(len(taken.records))
         self._totals.inc(len(taken.totals))
         self._seconds.observe(seconds)
         self._last.labels(str(partition)).set(at)
+        if taken.totals:
+            self._last_total.set(at - seconds)
 
     def watch_pace(self, held: Callable[[], int]) -> None:
         """Exposes how many partitions wait until others have come as far."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from streams.partition import Partition
+from streams.partition import Partition, Taken
 from streams.rules import Rules
 from streams.worker.stats import Stats
 from tests.streams.plain import PlainEvent
@@ -18,15 +18,15 @@ class Rig:
 
     def __init__(self) -> None:
         self.owned: dict[int, Partition] = {}
-        self._stats = Stats()
-        self._stats.watch(lambda: self.owned)
+        self.stats = Stats()
+        self.stats.watch(lambda: self.owned)
 
     def gain(self) -> Partition:
         self.owned[0] = Partition(Rules(plan_of("UTC", "UTC")), "t", 0, PARTITIONS, {}, cached=10)
         return self.owned[0]
 
     def scrape(self, metric: str, **labels: str) -> float | None:
-        return self._stats.registry.get_sample_value(metric, labels)
+        return self.stats.registry.get_sample_value(metric, labels)
 
 
 def joined(partition: Partition, events: int, late_ms: int = 0) -> None:
@@ -69,3 +69,11 @@ def test_records_wait_until_a_checkpoint_takes_them_and_what_changes_nothing_mak
     partition.commit(partition.take(NOW))
     joined(partition, 5)
     assert rig.scrape("footfall_worker_unwritten_records") == 0
+
+
+def test_the_newest_total_is_as_old_as_its_computation_and_a_checkpoint_without_one_is_none() -> None:
+    rig = Rig()
+    rig.stats.checkpoint(0, Taken([(b"k", b"v")], [(b"k", b"v")], [], []), 2.0, 1000.0)
+    rig.stats.checkpoint(0, Taken([(b"k", b"v")], [], [], []), 2.0, 2000.0)
+    assert rig.scrape("footfall_worker_last_total_timestamp_seconds") == 998
+    assert rig.scrape("footfall_worker_last_checkpoint_timestamp_seconds", partition="0") == 2000
