@@ -73,15 +73,20 @@ def during(first: float, last: float, left: float, day: int = DAY) -> Any:
 # --- users -----------------------------------------------------------------------------------------------------------------
 
 
+def worker_is_there(days: int = DAYS) -> list[dict[str, str]]:
+    """What tells that nothing is unknown: a worker is scraped."""
+    return [series("footfall_worker_frames_total", f"0+1x{days * 288}")]
+
+
 def activity() -> tuple[list[dict[str, str]], list[dict[str, Any]]]:
     rng = random.Random(7)
-    events: list[dict[str, str]] = []
+    events = worker_is_there()
     users: list[dict[str, str]] = []
 
     def app(name: str, peak: float = 20.0, fate: Any = usual, **more: float) -> None:
         per_second = rates(DAYS, peak, fate)
         values = counter(rng, per_second, **more)
-        events.append(series("footfall_collector_events_total", values, app=name, protocol="native"))
+        events.append(series("footfall_worker_events_total", values, app=name))
 
     def active(name: str, fate: Any = usual) -> None:
         means = [rate * 50 for rate in rates(DAYS, 20.0, fate)]
@@ -152,7 +157,14 @@ WITHOUT: dict[str, tuple[str, str, int, dict[str, Any], float | None]] = {
     "a vanished series is zero": (" or app:footfall_events:expected * 0", "", 16, {"last": 15 + 14 / 24}, 15 + 15 / 24),
     "significance": ("> 4 * sqrt(app:footfall_events:expected * 900)", "> 0", 16, {"peak": 0.05}, None),
     "today's level": ("0.5, 1.2)", "1, 1.2)", 16, {"fate": holiday(15)}, None),
-    "two weeks": (">= 2", ">= 1", 11, {"fate": during(10, 20, 0.1, 10)}, None),
+    "two weeks": ("== 2", "<= 2", 11, {"fate": during(10, 20, 0.1, 10)}, None),
+    "of two weeks the lower": (
+        "or min without (wk)",
+        "or avg without (wk)",
+        16,
+        {"fate": lambda d, h: 9.0 if d == 8 else 1.0},
+        None,
+    ),
 }
 
 
@@ -163,7 +175,7 @@ def test_each_part_of_the_rule_for_drops_is_needed(part: str, tmp_path: Path) ->
     whole = (RULES / "activity.rules.yml").read_text().partition("  - name: footfall-drift")[0]
     assert text in whole
     values = counter(random.Random(3), rates(days, options.pop("peak"), options.pop("fate")), **options)
-    inputs = [series("footfall_collector_events_total", values, app="one", protocol="native")]
+    inputs = [*worker_is_there(days), series("footfall_worker_events_total", values, app="one")]
     check = quiet("UserActivityDrop", "one", 0, days) if fires_at is None else fires("UserActivityDrop", "one", 0, fires_at * 24)
     assert_holds(promtool(tmp_path, whole, inputs, [check]))
     assert promtool(tmp_path, whole.replace(text, instead), inputs, [check])
@@ -259,7 +271,7 @@ def test_a_tracking_point_or_funnel_step_that_broke_is_told_and_what_all_share_i
 def test_alerts_on_the_pipeline_itself() -> None:
     here = Path(__file__).parent / "rules"
     done = subprocess.run(
-        [PROMTOOL or "", "test", "rules", "pipeline.test.yml", "tracking.test.yml"],
+        [PROMTOOL or "", "test", "rules", "pipeline.test.yml", "standstill.test.yml", "tracking.test.yml"],
         cwd=here,
         capture_output=True,
         text=True,
