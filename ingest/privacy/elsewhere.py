@@ -39,36 +39,41 @@ _decode_traits = msgspec.json.Decoder(dict[str, Any]).decode
 
 def more_ids(event: EventLine) -> list[str]:
     """The ids of an event, as its protocol has them, that are not among `event.ids`. Cheap where there are none."""
+    if not _may_have(event):
+        return []
     try:
         return [one for value in _values(event) for one in _texts(value)]
     except DECODE_ERRORS:  # an object twice as deep as any: what cannot be read here is not rewritten either
         return []
 
 
-def _values(event: EventLine) -> Iterator[Any]:
+def _may_have(event: EventLine) -> bool:
+    """The first look, at names alone."""
     if event.protocol == "segment":
         context = bytes(event.context)
-        if b'"token"' in context or b'"externalId' in context or b'"traits"' in context:
-            found = _decode_context(context)
-            yield _member(found.device, "token")
-            for external in (found.externalId, found.externalIds):
-                for one in external if isinstance(external, list) else (external,):
-                    yield _member(one, "id")
-            for name in _TRAITS:
-                yield _member(found.traits, name)
-        if event.type in ("identify", "group"):
-            props = bytes(event.props)
-            if b'id"' in props or b'Id"' in props:
-                traits = _decode_traits(props)
-                for name in _TRAITS:
-                    yield traits.get(name)
-        return
-    props = bytes(event.props)
-    if b'"$first_id"' in props or b'"$previous_distinct_id"' in props:
-        presets = _decode_properties(props)
-        yield presets.first
-        yield presets.previous
+        return event.type in ("identify", "group") or b'"token"' in context or b'"externalId' in context or b'"traits"' in context
     if event.protocol == "sensors" and "[" in event.raw and '"identities"' in event.raw:
+        return True
+    props = bytes(event.props)
+    return b'"$first_id"' in props or b'"$previous_distinct_id"' in props
+
+
+def _values(event: EventLine) -> Iterator[Any]:
+    if event.protocol == "segment":
+        found = _decode_context(event.context)
+        yield _member(found.device, "token")
+        for external in (found.externalId, found.externalIds):
+            for one in external if isinstance(external, list) else (external,):
+                yield _member(one, "id")
+        traits = _decode_traits(event.props) if event.type in ("identify", "group") else None
+        for name in _TRAITS:
+            yield _member(found.traits, name)
+            yield _member(traits, name)
+        return
+    presets = _decode_properties(event.props)
+    yield presets.first
+    yield presets.previous
+    if event.protocol == "sensors" and event.raw:
         identities = _decode_sensors(event.raw).identities
         if isinstance(identities, dict):
             yield from (one for one in identities.values() if isinstance(one, list))

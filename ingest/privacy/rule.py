@@ -204,10 +204,12 @@ class Privacy:
         if ids is not None:
             made = made or any(len(one) >= _LEAST_ID and one in event.id for one in ids.hashes)
             event.event = ids.within(event.event)
-            for name in _TEXTS:
-                if text := getattr(event, name):
-                    setattr(event, name, ids.of_text(text, name, "counted"))
-            event.violations = [ids.within(one) for one in event.violations]
+            texts = f"{event.channel} {event.version} {event.platform} {event.lib} {event.lib_version}"
+            if "%" in texts or any(map(texts.__contains__, ids.hashes)):
+                for name in _TEXTS:
+                    setattr(event, name, ids.of_text(getattr(event, name), name, "counted"))
+            if event.violations:
+                event.violations = [ids.within(one) for one in event.violations]
             event.ids = {name: ids.hashes.get(value, value) for name, value in event.ids.items()}
             hasher = self._hasher
             event.person = hasher.person(event.person)
