@@ -18,19 +18,21 @@ from deploy.prometheus.history import (
     DAYS,
     EVENT_DAYS,
     EVENTS_SQL,
+    FUNNELS_SQL,
     HALF_HOUR_MS,
     NAMES_SQL,
     STEP_MS,
     USERS_SQL,
     Sample,
     activity,
+    funnel,
     tracking,
     users,
 )
 from ingest.contract.errors import ConfigError, UnavailableError, WriteError
 from ingest.contract.event import ACTIVE_TYPES
 from ingest.contract.settings import Settings
-from ingest.contract.zones import DAY_MS
+from ingest.contract.zones import DAY_MS, Zone
 from sinks.contract.tracked import tracked_events
 
 _DAY_S = DAY_MS // 1000
@@ -53,8 +55,9 @@ _DAY_S = DAY_MS // 1000
 def command(source: Source, tsdb: Path | None, out: Path | None, promtool: str) -> None:
     """Writes four weeks of what the alert rules' baselines read, computed from the events in ClickHouse.
 
-    Without it the alerts on users learn for two weeks, and those on tracking points for a day. Prometheus may be running: it
-    finds the blocks within a minute. Its retention must be longer than its default (--storage.tsdb.retention.time=40d).
+    Without it the alerts on users learn for two weeks, and those on tracking points and funnels for a day. Prometheus may be
+    running: it finds the blocks within a minute. Its retention must be longer than its default
+    (--storage.tsdb.retention.time=40d).
     """
     if (tsdb is None) == (out is None):
         raise ConfigError("say where to: --tsdb <Prometheus' data directory>, or --out <file>")
@@ -78,18 +81,29 @@ def history(settings: Settings, client: Any, now: int) -> Iterator[Sample]:
     times = {"step": STEP_MS, "since": since, "until": now // STEP_MS * STEP_MS}
     for app in settings.apps:
         end = times["until"] // STEP_MS
-        counts = {int(slot): int(count) for slot, count in _rows(client, EVENTS_SQL, times | {"app": app.id})}
-        yield from activity(app.id, counts, end)
+        kinds = {"types": sorted(ACTIVE_TYPES), "passive": app.passive_events}
+        found = _rows(client, EVENTS_SQL, times | kinds | {"app": app.id})
+        yield from activity(app.id, {int(slot): int(active) for slot, _, active in found if active}, end)
         by_name: dict[str, dict[int, int]] = {}
         for event, slot, count in _rows(client, NAMES_SQL, times | {"app": app.id, "since": week, "names": list(names[app.id])}):
             by_name.setdefault(event, {})[int(slot)] = int(count)
-        recent = {slot: count for slot, count in counts.items() if slot >= week // STEP_MS}
+        recent = {int(slot): int(count) for slot, count, _ in found if slot >= week // STEP_MS}
         yield from tracking(app.id, names[app.id], by_name, recent, end)
+    yield from _funnels(settings, client, now, week)
     scopes = [(app.id, [app.id]) for app in settings.apps] + [(group.id, group.apps) for group in settings.groups]
     for scope, apps in scopes:
         parameters = {"step": HALF_HOUR_MS, "since": since, "until": until, "apps": apps, "types": sorted(ACTIVE_TYPES)}
         found = _rows(client, USERS_SQL, parameters | {"passive": passive})
         yield from users(scope, {int(slot): int(count) for slot, count in found}, until // HALF_HOUR_MS)
+
+
+def _funnels(settings: Settings, client: Any, now: int, since: int) -> Iterator[Sample]:
+    for one in settings.funnels:
+        zone = Zone(settings.zone_name(one.app))
+        by_day: dict[int, dict[int, int]] = {}
+        for day, step, count in _rows(client, FUNNELS_SQL, {"app": one.app, "funnel": one.id, "day": zone.day(since)}):
+            by_day.setdefault(int(day), {})[int(step)] = int(count)
+        yield from funnel(one.app, one.id, [step.event for step in one.steps], by_day, zone.day_start, now)
 
 
 def _rows(client: Any, query: str, parameters: dict[str, Any]) -> list[Any]:

@@ -8,6 +8,12 @@ from sinks.contract import gauges
 from sinks.contract.gauges import Family
 
 _RATE = "[$__rate_interval]"
+_BEHIND = " or ".join(
+    f'label_replace(sum(min_over_time(footfall_sink_lag_records{{topic=~"(.+[.])?{topic}"}}[5m])) '
+    f'/ clamp_min(sum(rate({counter}[5m])), 0.01), "topic", "{topic}", "", "")'
+    for topic, counter in (("events", "footfall_worker_frames_total"), ("metrics", "footfall_worker_totals_total"))
+)
+_BEHIND = f"max({_BEHIND})"
 
 
 def _quantiles(histogram: str, matching: str = "") -> list[Query]:
@@ -103,12 +109,17 @@ def dashboard() -> Dashboard:
             seconds,
         ),
         stat(
-            "Records waiting",
-            explain("Lag of the sinks, all topics.", families=(gauges.LAG,)),
-            promql("sum(footfall_sink_lag_records)", instant=True),
-            "short",
+            "ClickHouse is behind",
+            explain(
+                "Lag of the sinks as time: records that ClickHouse does not have yet (the least of five minutes: a batch that "
+                "gathers is no lag) by how many come in a second. The larger of the topics events "
+                "(`footfall_worker_frames_total`) and metrics (`footfall_worker_totals_total`).",
+                families=(gauges.LAG,),
+            ),
+            promql(_BEHIND, instant=True),
+            "s",
             0,
-            ((None, GREEN), (1000, AMBER), (100000, RED)),
+            seconds,
         ),
         stat(
             "Kafka takes frames",

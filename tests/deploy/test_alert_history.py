@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import math
 import re
+from datetime import UTC, datetime
 from pathlib import Path
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deploy.prometheus.history import STEP_MS, Sample, activity, dense, series, tracking, trailing, users
+from deploy.commands.backfill_baseline import history
+from deploy.prometheus.history import STEP_MS, Sample, activity, dense, funnel, series, tracking, trailing, users
+from sinks.clickhouse.migrate import migrate
+from sinks.clickhouse.store import open_store
+from tests.deploy.grafana_demo import fill, last_day, make_demo
+from tests.ports import free_port
 
 RULES = Path(__file__).parents[2] / "deploy" / "prometheus"
 UNTIL = 1000
@@ -55,6 +62,22 @@ def test_users_of_half_hours_are_told_every_five_minutes() -> None:
     assert samples[0].at == 10 * 1800 + 300
 
 
+def test_a_funnels_days_are_spread_over_them_and_today_over_what_has_passed_of_it() -> None:
+    day_ms, hour_s = 86_400_000, 3600
+    by_day = {10: {1: 240, 2: 48}, 11: {1: 60}}
+    samples = list(funnel("a", "f", ["open", "done"], by_day, lambda day: day * day_ms, 11 * day_ms + 6 * 3_600_000))
+    opened = [one for one in samples if one.series.startswith("funnel:footfall_funnel_users:in1h") and 'step="1"' in one.series]
+    assert {one.series for one in opened} == {'funnel:footfall_funnel_users:in1h{app="a",funnel="f",step="1",event="open"}'}
+    assert [one.value for one in opened] == [10.0] * 288 + [10.0] * 72
+    assert (opened[0].at, opened[-1].at) == (10 * 24 * hour_s + 300, 11 * 24 * hour_s + 6 * hour_s)
+    done = [one.value for one in samples if 'event="done"' in one.series]
+    assert done == [2.0] * 288 + [0.0] * 72
+    before = [one for one in samples if "before1h" in one.series]
+    assert {one.series for one in before} == {'funnel:footfall_funnel_users:before1h{app="a",funnel="f",step="2"}'}
+    assert [one.value for one in before] == [one.value for one in opened]
+    assert list(funnel("a", "f", ["open"], {}, lambda day: day, 0)) == []
+
+
 def test_any_name_is_written_so_that_it_can_be_read() -> None:
     assert series("x", event='a"b\\c\nd', app="支付") == 'x{event="a\\"b\\\\c\\nd",app="支付"}'
 
@@ -62,4 +85,33 @@ def test_any_name_is_written_so_that_it_can_be_read() -> None:
 def test_names_are_those_of_the_recording_rules() -> None:
     recorded = set(re.findall(r"record: \"?([\w:]+)", "".join(path.read_text() for path in RULES.glob("*.rules.yml"))))
     ours = [*activity("a", {1: 1}, 2), *users("a", {1: 1}, 2), *tracking("a", ["x"], {}, {1: 1}, 2)]
+    ours += funnel("a", "f", ["x", "y"], {0: {1: 1}}, lambda day: day * STEP_MS, 2 * STEP_MS)
     assert {one.series.partition("{")[0] for one in ours} <= recorded
+
+
+@pytest.mark.clickhouse
+def test_the_history_is_of_those_that_worker_and_gauges_count(tmp_path: Path) -> None:
+    demo = make_demo(last_day(datetime.now(UTC).date()), days=9)
+    sinks = msgspec.structs.replace(demo.settings.sinks, clickhouse_port=free_port())
+    settings = msgspec.structs.replace(demo.settings, data_dir=str(tmp_path), sinks=sinks)
+    store = open_store(settings)
+    client = store.client()
+    try:
+        migrate(client, settings)
+        fill(client, demo)
+        samples = list(history(settings, client, demo.now))
+    finally:
+        client.close()
+        store.close()
+    for app in settings.apps:
+        joined = sum(one.counters.events.get(app.id, 0) for one in demo.partitions.values())
+        told = sum(one.value for one in samples if one.series == f'app:footfall_events:rate15m{{app="{app.id}"}}')
+        assert told * 300 == pytest.approx(joined, rel=0.01)
+    assert sum(one.counters.passive for one in demo.partitions.values()) > 100, "or all events would do"
+    steps = [f'app="harbor",funnel="transfer",step="{step}"' for step in range(1, 6)]
+    a_day = [
+        sum(one.value for one in samples if one.series.startswith(f"funnel:footfall_funnel_users:in1h{{{step}")) for step in steps
+    ]
+    assert a_day == sorted(a_day, reverse=True)
+    assert a_day[0] > a_day[-1] > 0
+    assert sum(one.value for one in samples if one.series == f"funnel:footfall_funnel_users:before1h{{{steps[1]}}}") == a_day[0]
