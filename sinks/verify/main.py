@@ -7,6 +7,7 @@ import secrets
 import time
 from collections import Counter
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from sinks.clickhouse.reader import connect
 from sinks.verify import now as active_now
 from sinks.verify.closed import unexplained
 from sinks.verify.drained import wait_until_drained
+from sinks.verify.reach import reach_of, within
 from sinks.verify.report import Bounds, Report, closed_only, compare
 from sinks.verify.source import Source
 from sinks.verify.sql import METRICS, checks, name, text
@@ -80,6 +82,15 @@ def verify_tables(client: Any, settings: Settings, truth: Path | None, busy: str
         before = now - MARGIN_MS
         stream, sql = closed_only(stream.items(), before), closed_only(sql.items(), before)
         report.notes.append(f"{busy}: only windows that have ended are compared")
+    since = reach_of(stream, settings.clickhouse.events_ttl_days, now)
+    if since:
+        stream, sql = within(stream, since), within(sql, since)
+        expected = within(expected, since) if expected is not None else None
+        day = datetime.fromtimestamp(since / 1000, UTC).date()
+        report.notes.append(
+            f"raw events of before {day} are gone (clickhouse.events_ttl_days): windows that begin before that are not compared, "
+            "nor who is new, returning, resurrected, dormant or retained"
+        )
     if expected is not None:
         if busy:
             expected = None
