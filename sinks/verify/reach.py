@@ -9,12 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TypeVar
 
-from streams.contract.catalogue import RETAINED_USERS
+from streams.contract.catalogue import DORMANT_USERS, NEW_USERS, RESURRECTED_USERS, RETAINED_USERS, RETURNING_USERS
 from streams.contract.total import TotalKey
-from streams.life import LIFE_METRICS
 
 _DAY_MS = 86_400_000
-_OF_A_WHOLE_LIFE = frozenset({*LIFE_METRICS, RETAINED_USERS})
+_OF_A_WHOLE_LIFE = frozenset({NEW_USERS, RETURNING_USERS, RESURRECTED_USERS, DORMANT_USERS, RETAINED_USERS})
 _Value = TypeVar("_Value")
 
 
