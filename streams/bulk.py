@@ -209,8 +209,13 @@ class _Bulk:
         for since, found in scope.lives.items():
             by_first[since if 0 <= since < keep else keep] += found
         scope.lives.clear()
+        of_kind = [LaneCounts(16 * width, PIECE_LANES // 2) for _ in LIFE_METRICS[1:]]
         for since, found in by_first.items():
-            self._count_lives(scope, since, _column(found, width))
+            self._count_lives(scope, since, _column(found, width), of_kind)
+        for metric, counts in zip(LIFE_METRICS[1:], of_kind, strict=True):
+            for position, persons in enumerate(counts.by_position()):
+                if persons:
+                    self._totals.add(Key(metric, scope.number, ANY, "day", clock.day + AHEAD - position), persons)
 
     def _count_windows(self, scope: _Scope, facet: int, column: bytes) -> None:
         clock, lane_bits = scope.clock, scope.day_bytes * 8
@@ -234,14 +239,17 @@ class _Bulk:
             if persons:
                 self._totals.add(Key("active_users", scope.number, facet, "month", month), persons)
 
-    def _count_lives(self, scope: _Scope, since: int, column: bytes) -> None:
-        """Of persons whose first day was `since` days ago; keep_days: before all days that are kept."""
+    def _count_lives(self, scope: _Scope, since: int, column: bytes, of_kind: list[LaneCounts]) -> None:
+        """Of persons whose first day was `since` days ago; keep_days: before all days that are kept.
+
+        Kinds of days other than new ones are counted in `of_kind`.
+        """
         clock, totals, lane_bits = scope.clock, self._totals, scope.day_bytes * 8
         keep = clock.horizon.keep_days
         room, lanes = 2 * lane_bits, PIECE_LANES // 2
         first = repeated(1 << AHEAD + since, room, lanes)
         told = repeated(told_days(keep), room, lanes)
-        days, new, of_kind = LaneCounts(lane_bits), 0, [LaneCounts(room, lanes) for _ in LIFE_METRICS[1:]]
+        days, new = LaneCounts(lane_bits), 0
         for piece in pieces(column, scope.day_bytes):
             days.add(piece)
             for half in spaced(piece, lane_bits):
@@ -251,10 +259,6 @@ class _Bulk:
                     counts.add(those)
         if new:
             totals.add(Key(LIFE_METRICS[0], scope.number, ANY, "day", clock.day - since), new)
-        for metric, counts in zip(LIFE_METRICS[1:], of_kind, strict=True):
-            for position, persons in enumerate(counts.by_position()):
-                if persons:
-                    totals.add(Key(metric, scope.number, ANY, "day", clock.day + AHEAD - position), persons)
         if since < keep:
             for position, persons in enumerate(days.by_position()[: since + 1]):
                 if persons and since - position <= RETENTION_DAYS:
@@ -265,17 +269,21 @@ class _Bulk:
         clock = scope.clock
         keep = clock.horizon.keep_hours
         width = (keep + 7) // 8
-        by_facets: dict[tuple[int, ...], list[int]] = defaultdict(list)
+        by_facets: dict[tuple[int, ...], list[bytes]] = defaultdict(list)
+        aligned: dict[tuple[int, bytes, int], list[bytes]] = {}  # (hour, hours, sets of facets) -> lanes
         for (hour, facets, others, hours), persons in scope.hours.items():
             sets = unpack_facets(facets), *unpack_others(others)
-            back = clock.hour - hour
-            for facets_of, bits in zip(sets, unpack_rows(hours, len(sets)), strict=True):
-                if bits:
-                    by_facets[facets_of] += [bits << back & clock.horizon.hour_mask] * persons
+            alike = hour, hours, len(sets)
+            lanes = aligned.get(alike)
+            if lanes is None:
+                back, mask = clock.hour - hour, clock.horizon.hour_mask
+                lanes = aligned[alike] = [(one << back & mask).to_bytes(width, "little") for one in unpack_rows(hours, len(sets))]
+            for facets_of, lane in zip(sets, lanes, strict=True):
+                by_facets[facets_of].append(lane * persons)
         scope.hours.clear()
         by_facet: dict[int, list[bytes]] = defaultdict(list)
         for facets_of, found in by_facets.items():
-            column = b"".join([bits.to_bytes(width, "little") for bits in found])
+            column = b"".join(found)
             for facet in facets_of:
                 by_facet[facet].append(column)
         for facet, columns in by_facet.items():
