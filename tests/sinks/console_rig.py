@@ -200,7 +200,7 @@ def fill(rig: Rig, plan: Plan, days: int = 60) -> None:
                 rig.put("launches", int(users * 2.3 * part), app, day=day)
                 rig.put("sessions", int(users * 2.1 * part), app, day=day)
                 rig.put("usage_ms", int(users * 4.2 * 60_000 * part), app, day=day)
-            for after in range(min(30, ago) + 1 if ago <= 30 else 0):
+            for after in range(min(30, ago) + 1 if ago <= 31 else 0):
                 kept = new if after == 0 else int(new * 0.62 / (1 + 0.35 * after))
                 rig.put("retained_users", kept, app, facet=f"d{after}", day=day)
         for month in (TODAY.replace(day=1), (TODAY.replace(day=1) - timedelta(days=1)).replace(day=1)):

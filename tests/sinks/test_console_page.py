@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from datetime import date
+from datetime import date, timedelta
 from typing import Any
 
 import msgspec
@@ -85,6 +85,11 @@ def table(page: Chromium, panel: str) -> list[list[str]]:
     )
     found: list[list[str]] = page.value(script)
     return found
+
+
+def panel_rows(panel: str) -> str:
+    """A script: how many rows the body of a panel's table has."""
+    return f"document.querySelectorAll('#{panel}-table tbody tr').length"
 
 
 def plain(text: str) -> int:
@@ -181,7 +186,7 @@ def test_the_tiles_are_what_the_api_says(page: Chromium, rig: Rig) -> None:
     row = now(rig)
     for name in ("active_5m", "active_30m", "active_hour", "active_day", "active_month"):
         assert plain(number(page, name)) == row[name], name
-    assert number(page, "stickiness") == f"{row['active_day'] / row['active_month']:.1%}"
+    assert number(page, "stickiness") == f"{row['active_day'] / row['active_30d']:.1%}"
     assert number(page, "launches_per_user") == f"{row['launches'] / row['active_day']:.2f}"
     assert number(page, "minutes_per_user") == f"{row['usage_seconds'] / 60 / row['active_day']:.2f}"
     assert number(page, "peak").startswith("10:00")
@@ -208,8 +213,10 @@ def test_charts_have_tables_with_the_apis_numbers(page: Chromium, rig: Rig) -> N
     (cohort,) = [row for row in table(page, "retention") if row[0] == "2026-11-10"]
     assert plain(cohort[1]) == by_facet["d0"]
     assert cohort[2] == f"{by_facet['d1'] / by_facet['d0']:.1%}".replace(".0%", "%")
-    assert cohort[12] != "", "eleven days after it is today"
-    assert cohort[13] == ""
+    assert cohort[11] != "", "ten days after it was yesterday"
+    assert cohort[12] == "", "eleven days after it is today, which is not over"
+    assert [row[0] for row in table(page, "retention")][:: len(table(page, "retention")) - 1] == ["2026-11-19", "2026-10-21"]
+    assert table(page, "retention")[-1][31] != "", "thirty days after the first of them was yesterday"
     both = rig.get("/api/v1/metrics?metric=overlap_users&app=harbor&facet=app:rural").json()["rows"][0]["value"]
     assert plain(table(page, "overlap")[0][3].split("(")[0]) == both
     assert [plain(row[2]) for row in table(page, "quality")] == [12, 3, 11]
@@ -268,6 +275,73 @@ def test_another_app_and_facet_have_their_own_numbers(page: Chromium, rig: Rig) 
         "activity:transacting",
         "activity:paying",
     ]
+
+
+def test_numbers_of_another_app_go_at_once_and_a_panel_says_itself_that_it_could_not_be_read(page: Chromium, rig: Rig) -> None:
+    asked = ("hours", "history", "heat", "retention", "overlap")
+    page.call("Network.setBlockedURLs", urls=["*/api/v1/metrics*"])
+    shown = """[...document.querySelectorAll('[data-panel]')].filter((one) => one.dataset.panel !== 'pipeline').map((one) => [
+        one.ariaBusy, one.querySelectorAll('tbody tr').length, getComputedStyle(one.querySelector(':scope > div')).visibility
+    ])"""
+    choose(page, "app", "rural")
+    for panel in asked:
+        state = f"document.querySelector('[data-panel={panel}]')"
+        page.wait(f"{state}.dataset.state === 'failed' && {state}.querySelector('.fault').textContent.includes('fetch')")
+        assert table(page, panel) == [], "no numbers of the app before"
+    assert page.value("document.querySelector('[data-panel=events]').dataset.state") == "", "what was read has no mark"
+    assert not page.value("document.getElementById('message').hidden")
+    page.call("Network.setBlockedURLs", urls=[])
+    choose(page, "app", "harbor")
+    for panel in asked:
+        page.wait(f"document.querySelector('[data-panel={panel}]').dataset.state === '' && {panel_rows(panel)} > 0")
+    assert page.value(
+        "document.getElementById('message').hidden && [...document.querySelectorAll('.fault')].every((o) => o.hidden)"
+    )
+    page.value("void (window.before = document.getElementById('app'))")
+    change = "before.value = 'rural', before.dispatchEvent(new Event('change'))"
+    assert page.value(f"({change}, {shown})") == [["true", 0, "hidden"]] * 8
+    page.wait("document.querySelector('[data-panel=history]').dataset.state === ''")
+    page.complaints[:] = [one for one in page.complaints if "ERR_BLOCKED_BY_CLIENT" not in one]
+
+
+def test_panels_say_which_part_of_the_choice_they_do_not_follow(page: Chromium) -> None:
+    def note(panel: str) -> str:
+        return str(page.value(f"document.getElementById('{panel}-note').textContent"))
+
+    assert page.value("getComputedStyle(document.querySelector('[data-panel=funnel]')).display") != "none"
+    assert "any activity" not in "".join(map(note, PANELS))
+    choose(page, "facet", "platform:ios")
+    choose(page, "metric", "launches_ratio")
+    for panel in ("funnel", "events", "history", "retention", "overlap"):
+        page.wait(f"document.getElementById('{panel}-note').textContent.endsWith('any activity')")
+    choose(page, "metric", "active_users:day")
+    page.wait("document.getElementById('history-note').textContent === 'Daily active (DAU) · today is still filling'")
+    for panel in ("overlap", "quality", "pipeline"):
+        assert "all apps" in note(panel), panel
+    choose(page, "app", "pioneer")
+    page.wait(f"{panel_rows('history')} > 0")
+    assert page.value("getComputedStyle(document.querySelector('[data-panel=funnel]')).display") == "none", "it has no funnel"
+    choose(page, "app", "all")
+    page.wait(f"{panel_rows('funnel')} > 0")
+    assert note("funnel") == "Transfer · Harbor Bank", "a group has those of its apps"
+
+
+def test_history_has_gaps_where_there_is_no_number(page: Chromium, rig: Rig) -> None:
+    first, last = (date.fromisoformat(TODAY) - timedelta(days=ago) for ago in (20, 18))
+    for day in (first, last):
+        rig.put("active_users", 7, facet="platform:harmony", day=day)
+    rig.land()
+    choose(page, "facet", "platform:harmony")
+    page.wait(f"{panel_rows('history')} > 0")
+    shown = table(page, "history")
+    assert [row[0] for row in shown] == [(first + timedelta(days=more)).isoformat() for more in range(20, -1, -1)]
+    assert [row[1] for row in shown[-3:]] == ["7", "–", "7"]
+    axis = page.value("echarts.getInstanceByDom(document.getElementById('history')).getOption().xAxis[0].data")
+    assert axis == [(date.fromisoformat(TODAY) - timedelta(days=ago)).isoformat() for ago in range(29, -1, -1)]
+    choose(page, "facet", "")
+    choose(page, "metric", "active_users:month")
+    page.wait(f"{panel_rows('history')} === 2")
+    choose(page, "metric", "active_users:day")
 
 
 def test_history_shows_ratios_and_all_apps_side_by_side(page: Chromium, rig: Rig) -> None:

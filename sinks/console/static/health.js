@@ -26,7 +26,8 @@ export class Quality {
   paint({ accepted, rejected, violations, delays, nameOf }) {
     const refused = rejected.reduce((sum, one) => sum + one.count, 0);
     const total = refused + accepted;
-    this.panel.say(refused ? t("quality_note", { n: whole(refused), total: whole(total), share: percent(refused / total, 2) }) : t("all_good"));
+    const said = refused ? t("quality_note", { n: whole(refused), total: whole(total), share: share(refused / total) }) : t("all_good");
+    this.panel.say(`${said} · ${t("of_all_apps")}`);
     fill(this.list, rejected, ({ reason, app, stage }) => [t(reason), [app && nameOf(app), stage].filter(Boolean).join(" · ")]);
     this.heading.hidden = !violations.length;
     fill(this.broken, violations, ({ event, rule, property, app, version, count, total }) => [
@@ -35,7 +36,7 @@ export class Quality {
     ]);
     const came = delays.reduce((sum, one) => sum + one.events, 0);
     const late = delays.reduce((sum, one) => sum + one.over_an_hour, 0);
-    say(this.late, came ? t("late", { share: percent(late / came, 2) }) : "");
+    say(this.late, came ? t("late", { share: share(late / came) }) : "");
     this.panel.tabulate([t("reason"), t("app"), t("count")], [
       ...rejected.map(({ reason, app, count }) => [`${t(reason)} (${reason})`, app ? nameOf(app) : "–", whole(count)]),
       ...violations.map(({ event, version, rule, property, app, count }) => [
@@ -46,6 +47,9 @@ export class Quality {
     ]);
   }
 }
+
+/** A share that is often tiny: what is above nothing is never shown as nothing. */
+const share = (value) => (value > 0 && value < 0.0001 ? `< ${percent(0.0001, 2)}` : percent(value, 2));
 
 /** The first of counted rows as a list with bars; `words(row)` gives its name and what is said of it in small. */
 function fill(list, rows, words) {
@@ -99,7 +103,7 @@ export class Pipeline {
       [t("lost_records"), whole(sum(now.records_lost)), sum(now.records_lost) > 0],
     ];
     const shown = now.caught_up ? (waiting.length ? `${t("waiting")}: ${waiting.join("; ")}` : bad ? "" : t("healthy")) : t("catching_up");
-    this.panel.say(shown);
+    this.panel.say([shown, t("of_all_apps")].filter(Boolean).join(" · "));
     this.panel.note.classList.toggle("good", !bad);
     this.panel.note.classList.toggle("bad", waiting.length > 0);
     if (this.facts.children.length !== facts.length * 2) this.facts.replaceChildren(...facts.flatMap(() => [make("dt"), make("dd")]));

@@ -34,9 +34,9 @@ const view = () => ({
 
 const showTiles = tiles();
 const hours = new Hours();
-const funnels = new Funnels(catalogue.funnels, () => read("funnel"));
+const funnels = new Funnels(catalogue.funnels, () => anew("funnel"));
 const events = new Events();
-const history_ = new History(catalogue, () => read("history"));
+const history_ = new History(catalogue, () => anew("history"));
 const heat = new Heat();
 const retention = new Retention();
 const overlap = new Overlap();
@@ -68,12 +68,29 @@ async function read(name) {
     if (reading.get(name) !== round) return; // something else was asked for meanwhile
     failing.delete(name);
     panel.draw(found);
-    if (name === "past") await read("hours");
+    if (name === "past") {
+      hours.past = found;
+      await read("hours");
+    }
   } catch (error) {
-    if (reading.get(name) === round) failing.set(name, error.message);
     console.info(`${name}: ${error.message}`);
+    if (reading.get(name) !== round) return;
+    failing.set(name, error.message);
+    panel.fail(error.message);
   }
   complain();
+}
+
+/** Nothing that was asked before is the answer any more: neither what is shown nor what is still to come. */
+function forget(name) {
+  reading.set(name, (reading.get(name) ?? 0) + 1);
+  failing.delete(name);
+  PARTS[name][2].wait();
+}
+
+function anew(name) {
+  forget(name);
+  return read(name);
 }
 
 function complain() {
@@ -107,10 +124,13 @@ function chosen() {
   state.app = byId("app").value;
   state.facet = byId("facet").value;
   choices();
-  funnels.follow(state.app);
+  funnels.follow(apps.find((one) => one.id === state.app));
   const query = new URLSearchParams({ app: state.app, ...(state.facet && { facet: state.facet }) });
   history.replaceState(null, "", `?${query}`);
   showTiles(null);
+  failing.delete("now");
+  hours.past = null;
+  Object.keys(PARTS).forEach(forget);
   showNow();
   readAll();
 }
@@ -123,9 +143,13 @@ async function showNow() {
   if (facet) {
     try {
       rows = (await get("now", { app, facet })).rows;
+      if (failing.delete("now")) complain();
     } catch (error) {
       console.info(`now: ${error.message}`);
-      return;
+      if (app !== state.app || facet !== state.facet) return;
+      failing.set("now", error.message);
+      complain();
+      rows = [];
     }
   }
   if (app === state.app && facet === state.facet) showTiles(rows.find((row) => row.app === app && row.facet === facet) ?? null);
@@ -158,7 +182,7 @@ byId("facet").addEventListener("change", chosen);
 byId("controls").addEventListener("submit", (event) => event.preventDefault());
 show("connecting");
 choices();
-funnels.follow(state.app);
+funnels.follow(apps.find((one) => one.id === state.app));
 onLook(() => {
   choices();
   history_.name();

@@ -14,8 +14,9 @@ export class Panel {
     this.title = make("h2", { id: `${name}-title`, "data-t": name });
     this.tools = make("div", { class: "tools" });
     this.note = make("p", { class: "note", id: `${name}-note` });
+    this.fault = make("p", { class: "fault", id: `${name}-fault`, hidden: true });
     this.section.setAttribute("aria-labelledby", this.title.id);
-    this.section.append(make("header", {}, this.title, this.tools), this.note);
+    this.section.append(make("header", {}, this.title, this.tools), this.note, this.fault);
     this.body = make("div", {});
     this.section.append(this.body);
     this.data = null;
@@ -44,8 +45,36 @@ export class Panel {
 
   /** New data; undefined draws what there is again. `paint(data, panel)` is set by the panel's owner. */
   draw(data) {
-    if (data !== undefined) this.data = data;
+    if (data !== undefined) {
+      this.data = data;
+      this.mark("");
+    }
     if (this.data !== null) this.paint?.(this.data, this);
+    else if (this.section.dataset.state) this.say(t(this.section.dataset.state === "failed" ? "no_data" : "loading"));
+    say(this.fault, this.why ? `${t("failed_panel")} ${this.why}` : "");
+    this.fault.hidden = !this.why;
+  }
+
+  /** Something else is asked for: what is shown is not the answer, and goes at once. */
+  wait() {
+    this.data = null;
+    this.table.replaceChildren();
+    this.mark("loading");
+    this.draw();
+  }
+
+  /** The question failed: `why` is said here, above the numbers of the same question if there are any. */
+  fail(why) {
+    this.mark("failed", why);
+    this.draw();
+  }
+
+  /** state: "", "loading" or "failed"; without an answer to it the body is not seen. */
+  mark(state, why = "") {
+    this.why = why;
+    this.section.dataset.state = state;
+    this.section.setAttribute("aria-busy", String(state === "loading"));
+    this.body.classList.toggle("unknown", this.data === null && state !== "");
   }
 
   /** Shows an ECharts option, or that there is nothing; replace: the chart has other series than before. */

@@ -11,6 +11,20 @@ const RATIOS = { launches_ratio: ["launches", 1], usage_ratio: ["usage_ms", 6000
 const LIFE = ["new_users", "returning_users", "resurrected_users", "dormant_users"];
 const SPANS = [30, 90, 365];
 
+/** Every day from the first to the last, or the first day of every month: one without a number is a gap. */
+function daysOf(from, to, monthly) {
+  const days = [];
+  for (let day = from; day <= to; day = shift(day, 1)) days.push(day);
+  return monthly ? [...new Set(days.map((day) => `${day.slice(0, 7)}-01`))] : days;
+}
+
+/** A point for a value between two gaps, which no line goes to. */
+const alone = (values) => ({
+  symbol: "circle",
+  showAllSymbol: true,
+  symbolSize: (_, { dataIndex: at }) => ((values[at - 1] ?? null) === null && (values[at + 1] ?? null) === null ? 5 : 0),
+});
+
 export class History {
   constructor(catalogue, changed) {
     this.titles = new Map(catalogue.metrics.map((one) => [one.name, one]));
@@ -39,20 +53,21 @@ export class History {
     const [metric, window] = RATIOS[choice] ? [RATIOS[choice][0], "day"] : choice.split(":");
     const wanted = this.compare.checked ? apps.filter((one) => one.kind === "app" || !OF_APPS.includes(metric)).map((one) => one.id) : [app];
     const span = { app: wanted.join(","), window: window ?? "day", from: shift(today, 1 - Number(this.span.value)), to: today };
-    const rows = await metrics({ ...span, metric, facet: metric === "active_users" ? facet : "" });
+    const faceted = metric === "active_users";
+    const rows = await metrics({ ...span, metric, facet: faceted ? facet : "" });
     let value = (row) => row.value;
     if (RATIOS[choice]) {
       const active = await metrics({ ...span, metric: "active_users", facet: "" });
       const users = new Map(active.map((row) => [`${row.app} ${row.day}`, row.value]));
       value = (row) => row.value / RATIOS[choice][1] / (users.get(`${row.app} ${row.day}`) || NaN);
     }
-    const days = [...new Set(rows.map((row) => row.day))].sort();
+    const days = rows.length ? daysOf(span.from, span.to, window === "month") : [];
     const found = new Map(rows.map((row) => [`${row.app} ${row.day}`, value(row)]));
     const series = wanted.map((one) => ({ name: nameOf(one), values: days.map((day) => found.get(`${one} ${day}`) ?? null) }));
-    return { choice, days, series, monthly: window === "month", ratio: Boolean(RATIOS[choice]) };
+    return { choice, days, series, monthly: window === "month", ratio: Boolean(RATIOS[choice]), any: Boolean(facet) && !faceted };
   }
 
-  paint({ choice, days, series, monthly, ratio }) {
+  paint({ choice, days, series, monthly, ratio, any }) {
     this.name();
     const shown = ratio ? decimal : whole;
     this.panel.show(
@@ -61,14 +76,15 @@ export class History {
         xAxis: axis({ type: "category", data: days.map((day) => (monthly ? day.slice(0, 7) : day)), boundaryGap: monthly }),
         yAxis: axis({ type: "value", min: 0, minInterval: ratio ? undefined : 1 }),
         tooltip: { ...TOOLTIP(), trigger: "axis", valueFormatter: shown },
-        series: series.map((one) => ({ name: one.name, data: one.values, type: monthly ? "bar" : "line", symbol: "none", barMaxWidth: 40, lineStyle: { width: 2 } })),
+        series: series.map((one) => ({ name: one.name, data: one.values, type: monthly ? "bar" : "line", ...alone(one.values), barMaxWidth: 40, lineStyle: { width: 2 } })),
       },
       true,
     );
-    this.panel.say(`${this.title(choice)} · ${t("filling")}`);
+    this.panel.say([this.title(choice), t("filling"), any && t("of_any")].filter(Boolean).join(" · "));
+    const begin = days.findIndex((_, at) => series.some((one) => one.values[at] !== null));
     this.panel.tabulate(
       [t(monthly ? "month" : "day"), ...series.map((one) => one.name)],
-      days.map((day, at) => [monthly ? day.slice(0, 7) : day, ...series.map((one) => shown(one.values[at]))]).reverse(),
+      days.map((day, at) => [monthly ? day.slice(0, 7) : day, ...series.map((one) => shown(one.values[at]))]).slice(begin).reverse(),
     );
   }
 }

@@ -12,7 +12,7 @@ const TILES = [
   ["active_hour", (row) => whole(row.active_hour)],
   ["active_day", (row) => whole(row.active_day)],
   ["active_month", (row) => whole(row.active_month)],
-  ["stickiness", (row) => percent(row.active_day / row.active_month)],
+  ["stickiness", (row) => percent(row.active_30d ? row.active_day / row.active_30d : null)],
   ["launches_per_user", (row) => (row.launches == null ? "–" : decimal(row.launches / row.active_day))],
   ["minutes_per_user", (row) => (row.usage_seconds == null ? "–" : decimal(row.usage_seconds / 60 / row.active_day))],
   ["peak", (row) => (row.peak_hour == null ? "–" : hourName(row.peak_hour)), (row) => (row.peak_hour == null ? "" : `${whole(row.peak_hour_users)} ${t("users")}`)],
@@ -71,24 +71,24 @@ export class Hours {
   constructor() {
     this.panel = new Panel("hours");
     this.panel.paint = (data) => this.paint(data);
-    this.past = new Map();
+    /** Day -> 24 values of the days before, as `loadPast` gave them; null while they are not known. */
+    this.past = null;
   }
 
   async loadPast({ app, facet, today }) {
     const rows = await metrics({ metric: "active_users", window: "hour", app, facet, from: shift(today, -HISTORY_DAYS), to: shift(today, -1) });
-    this.past = byDay(rows);
-    return this.past;
+    return byDay(rows);
   }
 
   async load({ app, facet, today, hour }) {
     const rows = await metrics({ metric: "active_users", window: "hour", app, facet, from: today, to: today });
     const now = byDay(rows).get(today) ?? Array(24).fill(0);
-    return { now, hour, today, usual: typical(this.past, today), any: rows.length > 0 || this.past.size > 0 };
+    return { now, hour, known: this.past !== null, usual: typical(this.past ?? [], today), any: rows.length > 0 || this.past?.size > 0 };
   }
 
-  paint({ now, hour, usual, any }) {
+  paint({ now, hour, known, usual, any }) {
     const so_far = HOURS.map((one) => (one <= hour ? now[one] : null));
-    this.panel.say(usual.values ? t(usual.weekday ? "typical_weekday" : "typical_any", { n: usual.count }) : t("typical_none"));
+    this.panel.say(usual.values ? t(usual.weekday ? "typical_weekday" : "typical_any", { n: usual.count }) : t(known ? "typical_none" : "typical_unread"));
     this.panel.show(
       any && {
         legend: legend(),
@@ -115,10 +115,10 @@ export class Funnels {
     this.funnels = funnels;
     this.panel = new Panel("funnel");
     this.panel.paint = (data) => this.paint(data);
-    this.select = make("select", { id: "funnel-select", "data-label": "funnel" }, ...funnels.map((one) => make("option", { value: one.id }, one.name)));
-    this.select.hidden = funnels.length < 2;
+    this.select = make("select", { id: "funnel-select", "data-label": "funnel" });
     this.by = make("select", { id: "funnel-by", "data-label": "breakdown" }, make("option", { value: "" }), make("option", { value: "by" }));
-    for (const select of [this.select, this.by]) select.addEventListener("change", changed);
+    this.select.addEventListener("change", changed);
+    this.by.addEventListener("change", () => this.panel.draw());
     this.panel.tools.append(this.select, this.by);
   }
 
@@ -133,13 +133,17 @@ export class Funnels {
     say(this.by.options[1], t("by", { name: funnel?.by_title ?? "" }));
   }
 
-  /** The funnel of the app that is looked at, if it has one. */
-  follow(app) {
-    const own = this.funnels.find((one) => one.app === app);
-    if (own) this.select.value = own.id;
+  /** Offers the funnels of the app that is looked at, of a group those of its apps; the panel is away where there are none. */
+  follow({ id, apps }) {
+    const own = this.funnels.filter((one) => one.app === id || apps.includes(one.app));
+    const before = this.select.value;
+    this.select.replaceChildren(...own.map((one) => make("option", { value: one.id }, one.name)));
+    if (own.some((one) => one.id === before)) this.select.value = before;
+    this.select.hidden = own.length < 2;
+    this.panel.section.hidden = this.funnels.length > 0 && !own.length;
   }
 
-  async load({ todayOf, nameOf }) {
+  async load({ facet, todayOf, nameOf }) {
     const funnel = this.chosen();
     if (!funnel) return { funnel: null, steps: [], parts: [] };
     const day = todayOf(funnel.app);
@@ -148,16 +152,17 @@ export class Funnels {
     const parts = funnel.breakdowns.map(({ id, title }) => ({ name: title, values: funnel.steps.map((step) => values.get(`${step.facet}:${id}`) ?? 0) }));
     return {
       funnel,
+      facet,
       app: nameOf(funnel.app),
       steps: funnel.steps.map((step) => ({ name: step.event, value: values.get(step.facet) ?? 0 })),
       parts: parts.filter((part) => part.values[0]),
     };
   }
 
-  paint({ funnel, app, steps, parts }) {
+  paint({ funnel, facet, app, steps, parts }) {
     const first = steps[0]?.value;
     this.name(funnel);
-    this.panel.say(funnel ? `${funnel.name} · ${app}` : t("no_funnel"));
+    this.panel.say(funnel ? [funnel.name, app, facet && t("of_any")].filter(Boolean).join(" · ") : t("no_funnel"));
     if (this.by.value && parts.length) {
       this.compare(steps, parts);
       return;
@@ -222,13 +227,13 @@ export class Events {
     this.panel.body.append(this.list, this.feed);
   }
 
-  async load({ app, nameOf, zone }) {
+  async load({ app, facet, nameOf, zone }) {
     const found = await get("events/recent", { app, minutes: 5, limit: 8 });
-    return { ...found, nameOf, zone };
+    return { ...found, facet, nameOf, zone };
   }
 
-  paint({ top, sample, total, minutes, nameOf, zone }) {
-    this.panel.say(total ? t("events_note", { total: whole(total), minutes }) : t("no_data"));
+  paint({ top, sample, total, minutes, facet, nameOf, zone }) {
+    this.panel.say([total ? t("events_note", { total: whole(total), minutes }) : t("no_data"), facet && t("of_any")].filter(Boolean).join(" · "));
     const most = top[0]?.count ?? 1;
     this.list.replaceChildren(
       ...top.map(({ event, app, count }) => {
