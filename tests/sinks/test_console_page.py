@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from datetime import date, timedelta
@@ -10,7 +11,9 @@ from typing import Any
 import msgspec
 import pytest
 
+from deploy.rejected.mending import MENDING
 from ingest.contract.settings import read_settings
+from ingest.reasons import Reason
 from sinks.api.routes import routes
 from sinks.clickhouse.migrate import migrate
 from sinks.clickhouse.store import open_store
@@ -28,11 +31,31 @@ PLAN = msgspec.structs.replace(PLAN, funnels=[msgspec.structs.replace(one, by="p
 PANELS = ("hours", "funnel", "events", "history", "heat", "retention", "overlap", "quality", "pipeline")
 READY = "document.body.dataset.ready === 'yes' && document.getElementById('status').dataset.state === 'live'"
 TODAY = "2026-11-21"
-#: Whether a chart's canvas has more than a few colours on it.
-DRAWN = """{
-    const canvas = document.querySelector('#CHART canvas');
-    canvas.width > 100 && new Set(canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data).size > 8;
-}"""
+#: How many colours fill a chart's lines, bars or cells, on all of its canvases: those of text, axes and ground do not count.
+FILLED = """(() => {
+    const probe = document.createElement('canvas').getContext('2d');
+    const code = (colour) => {
+        probe.fillStyle = colour;
+        return parseInt(probe.fillStyle.slice(1), 16);
+    };
+    const style = getComputedStyle(document.documentElement);
+    const names = ['page', 'card', 'text', 'muted', 'line', 'grid'];
+    const ground = new Set(names.map((one) => code(style.getPropertyValue('--' + one).trim())));
+    const counts = new Map();
+    for (const canvas of document.querySelectorAll('#CHART canvas')) {
+        const copy = Object.assign(document.createElement('canvas'), { width: canvas.width, height: canvas.height });
+        const read = copy.getContext('2d', { willReadFrequently: true });
+        read.drawImage(canvas, 0, 0);
+        const data = read.getImageData(0, 0, canvas.width, canvas.height).data;
+        for (let at = 0; at < data.length; at += 4) {
+            const colour = (data[at] << 16) | (data[at + 1] << 8) | data[at + 2];
+            if (data[at + 3] === 255 && !ground.has(colour)) counts.set(colour, (counts.get(colour) ?? 0) + 1);
+        }
+    }
+    return [...counts.values()].filter((pixels) => pixels >= 60).length;
+})()"""
+#: chart -> how many colours fill it at least.
+CHARTS = {"hours": 1, "funnel": 1, "history": 1, "heat": 4, "retention": 4, "overlap": 3}
 
 
 @pytest.fixture(scope="module")
@@ -145,9 +168,8 @@ def test_the_page_is_whole_in_every_width_colour_and_language(
         box = browser.value(f"document.querySelector('[data-panel={panel}]').getBoundingClientRect().toJSON()")
         assert 0 <= box["left"] < box["right"] <= width, panel
         assert box["height"] > 60, panel
-    for chart in ("hours", "funnel", "history", "heat", "retention", "overlap"):
-        drawn = DRAWN.replace("CHART", chart)
-        browser.wait(drawn)
+    for chart, colours in CHARTS.items():
+        browser.wait(f"{FILLED.replace('CHART', chart)} >= {colours}")
     # Light text on dark or the other way round, by a good margin.
     luminance = "((colour) => colour.match(/[0-9.]+/g).slice(0, 3).reduce((sum, one) => sum + Number(one) / 3, 0))"
     text, ground = (
@@ -170,6 +192,37 @@ def test_language_and_colours_are_chosen_and_remembered(page: Chromium, rig: Rig
     page.open(rig.url)
     page.wait(READY)
     assert page.value("document.documentElement.lang + document.documentElement.dataset.theme") == "zh-CNdark"
+
+
+def test_a_chart_without_its_cells_would_be_noticed(page: Chromium) -> None:
+    for chart in ("heat", "retention", "overlap"):
+        page.wait(f"{FILLED.replace('CHART', chart)} >= {CHARTS[chart]}")
+        page.value(
+            f"{{ const it = echarts.getInstanceByDom(document.getElementById('{chart}'));"
+            " it.setOption({ animation: false, series: [{ data: [] }] }); it.getZr().flush(); }"
+        )
+        assert page.value(FILLED.replace("CHART", chart)) == 0, chart
+
+
+def test_every_reason_has_words(page: Chromium) -> None:
+    words = page.value("import('/words.js').then(({ WORDS }) => Object.keys(WORDS.en))")
+    assert set(MENDING) | {str(reason) for reason in Reason} <= set(words)
+
+
+def test_unknown_event_names_are_one_line_of_each_app(page: Chromium) -> None:
+    one = {"app": "harbor", "version": "1", "property": "", "total": 9}
+    asked = [
+        one | {"event": "tab", "rule": "unknown_event", "count": 4},
+        one | {"event": "b" * 300, "rule": "unknown_event", "count": 3},
+        one | {"event": "pay", "rule": "type", "property": "amount", "count": 5},
+        one | {"event": "tab", "rule": "unknown_event", "count": 1, "app": "rural"},
+    ]
+    found = page.value(f"import('/health.js').then(({{ lump }}) => lump({json.dumps(asked)}))")
+    assert [(row["app"], row["event"], row["count"], row.get("names")) for row in found] == [
+        ("harbor", "", 7, 2),
+        ("harbor", "pay", 5, None),
+        ("rural", "tab", 1, 1),
+    ]
 
 
 def test_the_two_languages_have_the_same_words(page: Chromium) -> None:
@@ -221,7 +274,7 @@ def test_charts_have_tables_with_the_apis_numbers(page: Chromium, rig: Rig) -> N
     assert plain(table(page, "overlap")[0][3].split("(")[0]) == both
     assert [plain(row[2]) for row in table(page, "quality")] == [12, 3, 11]
     violations = page.value("document.getElementById('violations').textContent")
-    assert violations == "complete_transfer 9.2.0: amount wrong type Harbor Bank · 35.5%11"
+    assert violations == "complete_transfer 9.2.0: amount wrong type Harbor Bank · 35.48%11"
     assert len(table(page, "heat")) == 7
 
 
@@ -236,7 +289,7 @@ def test_a_funnel_is_broken_down_by_a_segment(page: Chromium, rig: Rig) -> None:
     assert heads == ["Step", "ios", "android", "harmony"]
     login = table(page, "funnel")[1]
     assert login == ["login", "180 (60%)", "120 (60%)", "36 (60%)"]
-    page.wait(DRAWN.replace("CHART", "funnel"))
+    page.wait(f"{FILLED.replace('CHART', 'funnel')} >= 3")
     choose(page, "funnel-by", "")
     page.wait("document.querySelectorAll('#funnel-table tbody tr')[1].cells[1].textContent.length === 3")
 

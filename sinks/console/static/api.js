@@ -19,15 +19,14 @@ export async function metrics(parameters) {
   return rows;
 }
 
-/** Calls `each` with every live message, `state` with "live" or "lost"; tries again by itself, for ever. */
-export function listen(each, state) {
+/** Calls `each` with every live message, `lost` when there are none; tries again by itself, for ever. */
+export function listen(each, lost) {
   const source = new EventSource("/api/v1/live");
   source.addEventListener("now", (event) => {
-    state("live");
     each(JSON.parse(event.data));
   });
   source.onerror = () => {
-    state("lost");
-    if (source.readyState === EventSource.CLOSED) setTimeout(() => listen(each, state), 3000); // refused: the browser gave up
+    lost();
+    if (source.readyState === EventSource.CLOSED) setTimeout(() => listen(each, lost), 3000); // refused: the browser gave up
   };
 }

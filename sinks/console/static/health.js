@@ -5,6 +5,8 @@ import { TOOLTIP } from "/today.js";
 import { get } from "/api.js";
 
 const KEPT_S = 120;
+/** Rows come to the store in steps of seconds: a rate is the mean over this span. */
+const MEAN_MS = 10000;
 const STALE_MS = 120000;
 
 export class Quality {
@@ -30,22 +32,40 @@ export class Quality {
     this.panel.say(`${said} · ${t("of_all_apps")}`);
     fill(this.list, rejected, ({ reason, app, stage }) => [t(reason), [app && nameOf(app), stage].filter(Boolean).join(" · ")]);
     this.heading.hidden = !violations.length;
-    fill(this.broken, violations, ({ event, rule, property, app, version, count, total }) => [
-      `${event} ${version || "–"}: ${property} ${t(`rule:${rule}`)}`,
-      `${nameOf(app)} · ${percent(count / total)}`,
+    const listed = lump(violations);
+    fill(this.broken, listed, (one) => [
+      violated(one),
+      [nameOf(one.app), one.names ? t("names", { n: whole(one.names) }) : share(one.count / one.total)].join(" · "),
     ]);
     const came = delays.reduce((sum, one) => sum + one.events, 0);
     const late = delays.reduce((sum, one) => sum + one.over_an_hour, 0);
     say(this.late, came ? t("late", { share: share(late / came) }) : "");
     this.panel.tabulate([t("reason"), t("app"), t("count")], [
       ...rejected.map(({ reason, app, count }) => [`${t(reason)} (${reason})`, app ? nameOf(app) : "–", whole(count)]),
-      ...violations.map(({ event, version, rule, property, app, count }) => [
-        `${event} ${version || "–"}: ${property} ${t(`rule:${rule}`)}`,
-        nameOf(app),
-        whole(count),
-      ]),
+      ...violations.map((one) => [violated(one), nameOf(one.app), whole(one.count)]),
     ]);
   }
+}
+
+/** What is broken, in words: the event and its version, and what is wrong with it. */
+function violated({ event, version, rule, property }) {
+  return [[event, version].filter(Boolean).join(" "), [property, t(`rule:${rule}`)].filter(Boolean).join(" ")].filter(Boolean).join(": ");
+}
+
+/** Names that the plan does not know are any number, often of one mistake: together they are one line of each app. */
+export function lump(violations) {
+  const lumps = new Map();
+  const kept = [];
+  for (const one of violations) {
+    if (one.rule !== "unknown_event") {
+      kept.push(one);
+      continue;
+    }
+    const all = lumps.get(one.app) ?? { ...one, event: "", version: "", count: 0, seen: new Set() };
+    lumps.set(one.app, { ...all, count: all.count + one.count, seen: all.seen.add(one.event) });
+  }
+  const together = [...lumps.values()].map(({ seen, ...one }) => ({ ...one, names: seen.size, ...(seen.size === 1 && { event: [...seen][0] }) }));
+  return [...kept, ...together].sort((a, b) => b.count - a.count);
 }
 
 /** A share that is often tiny: what is above nothing is never shown as nothing. */
@@ -59,7 +79,7 @@ function fill(list, rows, words) {
       const bar = make("i");
       bar.style.width = `${(row.count / most) * 100}%`;
       const [name, small] = words(row);
-      return make("li", {}, make("span", { class: "name" }, name, " ", make("small", {}, small)), make("b", {}, whole(row.count)), make("span", { class: "track", "aria-hidden": "true" }, bar));
+      return make("li", {}, make("span", { class: "name", title: name }, name, " ", make("small", {}, small)), make("b", {}, whole(row.count)), make("span", { class: "track", "aria-hidden": "true" }, bar));
     }),
   );
 }
@@ -71,6 +91,7 @@ export class Pipeline {
     this.panel = new Panel("pipeline", { size: "small" });
     this.facts = make("dl", { class: "facts", id: "facts" });
     this.panel.section.insertBefore(this.facts, this.panel.section.querySelector("details"));
+    this.seen = [];
     this.rates = [];
     this.panel.paint = (data) => this.paint(data);
   }
@@ -78,22 +99,26 @@ export class Pipeline {
   /** A live message's `pipeline`. */
   take(now, { nameOf, zone }) {
     const stored = sum(now.events);
-    if (this.last && now.at > this.last.at) {
-      this.rates.push([now.at, Math.max(0, ((stored - this.last.stored) * 1000) / (now.at - this.last.at))]);
+    const last = this.seen.at(-1);
+    if (last && stored < last.stored) this.seen = []; // counted anew since a restart
+    if (!last || now.at > last.at) {
+      this.seen.push({ at: now.at, stored });
+      while (this.seen.length > 2 && this.seen[1].at <= now.at - MEAN_MS) this.seen.shift();
+      const [first] = this.seen;
+      if (now.at - first.at >= MEAN_MS) this.rates.push([now.at, ((stored - first.stored) * 1000) / (now.at - first.at)]);
       this.rates.splice(0, this.rates.length - KEPT_S);
     }
-    this.last = { at: now.at, stored };
     this.panel.draw({ ...now, nameOf, zone });
   }
 
   paint(now) {
-    const rate = this.rates.slice(-10).reduce((all, [, value], _, { length }) => all + value / length, 0);
+    const rate = this.rates.at(-1)?.[1];
     const ago = (ms) => (ms ? t("ago", { s: span(now.at - ms) }) : "–");
     const waiting = Object.entries(now.waiting).map(([who, why]) => `${who}: ${why}`);
     const bad = waiting.length || sum(now.rows_refused) || sum(now.records_lost) || !now.caught_up;
     const facts = [
       [t("freshness"), now.freshness_ms == null ? "–" : ago(now.at - now.freshness_ms), now.freshness_ms > STALE_MS],
-      [t("rate"), `${decimal(rate)}${t("per_second")}`],
+      [t("rate"), rate === undefined ? "–" : `${decimal(rate)}${t("per_second")}`],
       ...Object.entries(now.last_event).map(([app, at]) => [`${t("last_event")}, ${now.nameOf(app)}`, ago(at)]),
       ...Object.entries(now.lag).map(([topic, records]) => [`${t("lag")}, ${topic}`, `${whole(records)} ${t("records")}`]),
       [t("rows"), whole(sum(now.rows_inserted))],

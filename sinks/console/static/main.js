@@ -164,7 +164,7 @@ function take(live) {
   }
   pipeline.take(live.pipeline, view());
   say(byId("clock"), `${t("updated")} ${clock(live.now.at, view().zone)} (${view().zone}) ·`);
-  if (!live.now.caught_up) show("catching_up");
+  show(live.now.caught_up ? "live" : "catching_up");
   showNow();
   if (document.hidden || !document.body.dataset.ready) return;
   for (const name of Object.keys(PARTS)) if (Date.now() >= (due.get(name) ?? 0)) read(name);
@@ -191,4 +191,4 @@ onLook(() => {
 });
 wireLook();
 readAll();
-listen(take, show);
+listen(take, () => show("lost"));
