@@ -60,6 +60,9 @@ def _operation(route: Route, answer: dict[str, Any], problem: dict[str, Any]) ->
         binary = {} if media.startswith("text/") else {"contentEncoding": "binary"}
         content[media.partition(";")[0]] = {"schema": {"type": "string", **binary}}
     responses: dict[str, Any] = {"200": {"description": route.summary, "content": content}}
+    if route.name == "metrics":
+        words = 'Of an export that its limit cut: `<address of the rest>; rel="next"`. Without it the export is whole.'
+        responses["200"]["headers"] = {"Link": {"description": words, "schema": {"type": "string"}}}
     for status, meaning in PROBLEMS.items():
         responses[status] = {"description": meaning, "content": {"application/json": {"schema": problem}}}
     return {

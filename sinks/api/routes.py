@@ -59,7 +59,7 @@ def routes(plan: Plan) -> tuple[Route, ...]:
                 Param(
                     "limit",
                     "integer",
-                    f"Rows of a page (at most {MAX_ROWS}, by default 1000), or of an export ({MAX_EXPORT_ROWS}).",
+                    f"Rows of a page (at most {MAX_ROWS}, by default 1000), or of an export ({MAX_EXPORT_ROWS}; see Link).",
                     least=1,
                     most=MAX_EXPORT_ROWS,
                 ),

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, NamedTuple
+from urllib.parse import parse_qsl, urlencode
 
 import msgspec
 
@@ -45,11 +46,12 @@ _KEPT_BYTES = 256 * 1024
 
 
 class Answer(NamedTuple):
-    """A body with its media type; filename: to be saved under."""
+    """A body with its media type; filename: to be saved under; next_page: where an export that was cut goes on."""
 
     media: str
     body: bytes
     filename: str = ""
+    next_page: str = ""
 
 
 class Service:
@@ -100,7 +102,9 @@ class Service:
         if kept is not None and time.monotonic() - kept[0] < _KEPT_S:
             return kept[1]
         found = (
-            self._metrics(asked) if route.name == "metrics" else Answer(_JSON, msgspec.json.encode(self._made(route.name, asked)))
+            self._metrics(asked, path, query)
+            if route.name == "metrics"
+            else Answer(_JSON, msgspec.json.encode(self._made(route.name, asked)))
         )
         if not found.filename and len(found.body) <= _KEPT_BYTES:
             with self._lock:
@@ -135,12 +139,15 @@ class Service:
             return self._tracking(asked, at)
         return pipeline(self._counters(), at)
 
-    def _metrics(self, asked: dict[str, Any]) -> Answer:
+    def _metrics(self, asked: dict[str, Any], path: str, text: str) -> Answer:
         query = sql.metrics_query(asked, date_of_day(places.latest_day(self._plan, self._clock())))
         export = asked.get("export", "")
         if export:
             name = f"{query.parameters['metric']}-{query.parameters['window']}.{export}"
-            return Answer(EXPORTS[export], self._readers.file(query, _FORMATS[export]), name)
+            cursor = sql.next_of(self._readers.rows(sql.beyond(query)))
+            rest = [pair for pair in parse_qsl(text, keep_blank_values=True) if pair[0] != "cursor"]
+            following = f"{path}?{urlencode([*rest, ('cursor', cursor)])}" if cursor else ""
+            return Answer(EXPORTS[export], self._readers.file(query, _FORMATS[export]), name, following)
         return Answer(_JSON, msgspec.json.encode(sql.page_of(self._readers.rows(query), query.limit)))
 
     def _now(self, asked: dict[str, Any], at: int) -> Now:

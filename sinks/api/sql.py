@@ -73,7 +73,10 @@ def metrics_query(asked: Mapping[str, Any], today: date) -> Query:
         f" FROM totals WHERE {' AND '.join(where)} ORDER BY start, app, facet LIMIT {{limit:UInt32}}"
     )
     if export:
-        sql = f"SELECT metric, app, facet, window, local_day AS day, hour, start, value, computed AS at FROM ({sql})"
+        sql = (
+            "SELECT metric, app, facet, window, local_day AS day, if(hour < 0, NULL, hour) AS hour, start, value, computed AS at"
+            f" FROM ({sql})"
+        )
     return Query(sql, parameters, limit)
 
 
@@ -121,6 +124,19 @@ def page_of(rows: Sequence[Sequence[Any]], limit: int) -> Page:
     ]
     more = len(rows) > limit
     return Page(found, encode_cursor(Cursor(found[-1].start, found[-1].app, found[-1].facet)) if more else None)
+
+
+def beyond(query: Query) -> Query:
+    """The last row of a full export of `metrics_query` and the one after it, if there is one: start, app, facet."""
+    return Query(
+        f"SELECT start, app, facet FROM ({query.sql}) ORDER BY start, app, facet LIMIT 2 OFFSET {{before:UInt32}}",
+        query.parameters | {"limit": query.limit + 1, "before": query.limit - 1},
+    )
+
+
+def next_of(rows: Sequence[Sequence[Any]]) -> str | None:
+    """The cursor after an export, for the rows of `beyond`; None where it was not cut."""
+    return encode_cursor(Cursor(int(rows[0][0]), str(rows[0][1]), str(rows[0][2]))) if len(rows) > 1 else None
 
 
 def hour_of(value: int) -> int | None:

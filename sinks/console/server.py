@@ -79,7 +79,8 @@ class _Handler(Handler):
             elif url.path.startswith("/api/"):
                 answer = self.server.service.answer(url.path, url.query)
                 saved = [("Content-Disposition", f'attachment; filename="{answer.filename}"')] if answer.filename else []
-                self._reply(200, answer.media, answer.body, [("Cache-Control", "no-store"), *saved])
+                following = [("Link", f'<{answer.next_page}>; rel="next"')] if answer.next_page else []
+                self._reply(200, answer.media, answer.body, [("Cache-Control", "no-store"), *saved, *following])
             else:
                 self._file(url.path)
         except ApiError as error:
