@@ -136,24 +136,6 @@ def test_csv_and_parquet_are_the_same_rows(rig: Rig, engine: tuple[Settings, Sto
     assert [texts(row) for row in parquet] == expected
 
 
-def test_an_export_that_is_cut_says_where_it_goes_on(rig: Rig) -> None:
-    asked = "/api/v1/metrics?metric=active_users&facet=*&window=5m&export=csv"
-    whole = rig.get(asked)
-    rows = list(csv.DictReader(io.StringIO(whole.body.decode())))
-    assert "link" not in whole.headers
-    assert "link" not in rig.get(f"{asked}&limit={len(rows)}").headers, "exactly as many as there are"
-    assert {row["hour"] for row in rows} == {""}, "no hour is no number"
-    found, path = [], asked + "&limit=1"
-    while path:
-        answer = rig.get(path)
-        found += list(csv.DictReader(io.StringIO(answer.body.decode())))
-        link = answer.headers.get("link", "")
-        assert not link or link.endswith('>; rel="next"')
-        path = link[1:].partition(">")[0]
-    assert found == rows
-    assert len(rows) > 1
-
-
 def test_live_numbers_are_the_exporters(rig: Rig) -> None:
     found = {row["app"]: row for row in rig.get("/api/v1/now").json()["rows"]}
     assert list(found) == ["harbor", "pioneer", "rural", "all"]

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import base64
+import csv
 import gzip
+import io
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -174,3 +176,25 @@ def test_the_pages_files_are_in_the_package() -> None:
     suffixes = {path.suffix for path in folder.rglob("*") if path.is_file()}
     listed = (folder.parents[2] / "pyproject.toml").read_text()
     assert all(f'"*{suffix}"' in listed for suffix in suffixes)
+
+
+def test_an_export_that_is_cut_says_where_it_goes_on(rig: Rig) -> None:
+    for app in ("harbor", "pioneer", "rural"):
+        rig.put("active_users", 5, app, window="5m")
+    rig.land()
+    token = {"Authorization": f"Bearer {TOKEN}"}
+    asked = "/api/v1/metrics?metric=active_users&facet=*&window=5m&export=csv"
+    whole = rig.get(asked, token)
+    rows = list(csv.DictReader(io.StringIO(whole.body.decode())))
+    assert "link" not in whole.headers
+    assert "link" not in rig.get(f"{asked}&limit={len(rows)}", token).headers, "exactly as many as there are"
+    assert {row["hour"] for row in rows} == {""}, "no hour is no number"
+    found, path = [], asked + "&limit=1"
+    while path:
+        answer = rig.get(path, token)
+        found += list(csv.DictReader(io.StringIO(answer.body.decode())))
+        link = answer.headers.get("link", "")
+        assert not link or link.endswith('>; rel="next"')
+        path = link[1:].partition(">")[0]
+    assert found == rows
+    assert len(rows) > 1
