@@ -36,11 +36,6 @@ class Limits(NamedTuple):
     name_chars: int
     value_chars: int
 
-    @property
-    def shortest_limit(self) -> int:
-        """What is not longer than this is neither too long a name nor too long a text."""
-        return min(self.name_chars, self.value_chars)
-
 
 def limits_of(settings: CollectorSettings) -> Limits:
     """The limits of a collector."""

@@ -130,8 +130,8 @@ class Outlet:
             return future
         ticket = Ticket(lambda error: _resolve(future, error))
         full: list[Frame] = []
-        for _, person, line in accepted:
-            frame = self._gatherer.add(partition_of(person, self._partitions), line, ticket)
+        for one in accepted:
+            frame = self._gatherer.add(partition_of(one.person, self._partitions), one.line, ticket)
             if frame is not None:
                 full.append(frame)
         for record in rejected:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import NamedTuple, ParamSpec
 
 import msgspec
 
@@ -19,6 +19,7 @@ from ingest.tracking import Label, labels
 EventRule = Callable[[EventLine], None]
 #: Takes out of a refusal (received at, ms) what is not to be kept.
 Concealer = Callable[[Refusal, int], Refusal]
+P = ParamSpec("P")
 
 
 class Receipt(NamedTuple):
@@ -37,7 +38,7 @@ class Receipt(NamedTuple):
     conceal: Concealer | None = None
 
 
-class Accepted(NamedTuple):
+class Accepted(msgspec.Struct, frozen=True, gc=False):
     """An event that counts: its app, person, and encoded line."""
 
     app: str
@@ -55,11 +56,16 @@ class Batch:
     violations: list[Label] = field(default_factory=list)
     beyond: int = 0
 
-    def add(self, index: int, raw: bytes, path: str, app: str, decode: Callable[[], EventLine]) -> None:
-        """Decodes one event; whatever is wrong with it concerns it alone."""
+    def add(
+        self, index: int, raw: bytes, path: str, app: str, decode: Callable[P, EventLine], *args: P.args, **more: P.kwargs
+    ) -> None:
+        """Decodes one event, by `decode` with what follows it; whatever is wrong with it concerns it alone.
+
+        path   where it is in the body, with {} for its index
+        """
         event: EventLine | None = None
         try:
-            event = decode()
+            event = decode(*args, **more)
             for rule in self.rules:
                 rule(event)
             line = encode_line(event)
@@ -68,9 +74,9 @@ class Batch:
                     Reason.TOO_LARGE, f"the event's line has {len(line)} bytes, at most {MAX_LINE_BYTES} fit a frame"
                 )
         except RefusedError as error:
-            self.refuse(index, error.reason, words(error, path), raw, app or error.app)
+            self.refuse(index, error.reason, words(error, path.format(index)), raw, app or error.app)
         except DECODE_ERRORS as error:
-            self.refuse(index, reason_of(error), words(error, path), raw, app)
+            self.refuse(index, reason_of(error), words(error, path.format(index)), raw, app)
         else:
             self.accepted.append(Accepted(event.app, event.person, line))
         if event is not None and event.violations:

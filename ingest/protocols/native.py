@@ -11,13 +11,12 @@ A field that is not known is an error: it would be lost in silence otherwise.
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Annotated
 
 import msgspec
 
 from ingest.contract.event import EventType, Merge, ShortText
-from ingest.json_text import check_event, elements, is_json
+from ingest.json_text import check_event, elements, is_json, is_plain
 from ingest.limits import MAX_DURATION_MS, MAX_TEXT
 from ingest.line import EMPTY, NO_RAW, EventLine, content_id, id_text, is_object, name_text, number_text, short
 from ingest.protocols import Batch, Receipt
@@ -52,9 +51,9 @@ class NativeEvent(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, gc=F
 _decode = msgspec.json.Decoder(NativeEvent).decode
 
 
-def decode_event(raw: bytes, app: str, receipt: Receipt) -> EventLine:
-    """One event. Raises RefusedError, or one of DECODE_ERRORS."""
-    raw, _ = check_event(raw, receipt.limits)
+def decode_event(raw: bytes, app: str, receipt: Receipt, plain: bool = False) -> EventLine:
+    """One event; `plain` as in `check_event`. Raises RefusedError, or one of DECODE_ERRORS."""
+    raw, _ = check_event(raw, receipt.limits, plain)
     found = _decode(raw)
     user, anonymous = id_text(found.user_id, "$.user_id"), id_text(found.anonymous_id, "$.anonymous_id")
     if not user and not anonymous:
@@ -115,8 +114,9 @@ def decode(body: bytes, app: str, receipt: Receipt, lines: bool = False) -> Batc
         raise RefusedError(
             Reason.TOO_MANY, f"{len(parts)} events, at most {receipt.limits.batch_events} are allowed in a request"
         )
+    plain = is_plain(body, receipt.limits)
     for index, raw in enumerate(parts):
-        batch.add(index, raw, path.format(index), app, partial(decode_event, raw, app, receipt))
+        batch.add(index, raw, path, app, decode_event, raw, app, receipt, plain)
     return batch
 
 

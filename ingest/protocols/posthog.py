@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import re
-from functools import partial
 from typing import Any, NamedTuple
 
 import msgspec
 
 from ingest.contract.event import EventType
-from ingest.json_text import DECODE_ERRORS, check_event, elements, split_broken
+from ingest.json_text import DECODE_ERRORS, check_event, elements, is_plain, split_broken
 from ingest.limits import MAX_TEXT
 from ingest.line import EMPTY, NO_RAW, EventLine, content_id, id_text, is_object, name_text, short
 from ingest.platforms import platform_of
@@ -156,7 +155,8 @@ def read_capture(body: bytes, fields: dict[str, bytes], limit: int) -> bytes:
 
 def decode(body: bytes, fields: dict[str, bytes], receipt: Receipt, about: About) -> Batch:
     """All events of a request. Raises RefusedError when the body as a whole holds none."""
-    envelope, parts, path = _open(read_capture(body, fields, receipt.limits.inflated_bytes))
+    body = read_capture(body, fields, receipt.limits.inflated_bytes)
+    envelope, parts, path = _open(body)
     named = [*receipt.candidates, *(key for key in (short(envelope.api_key), short(envelope.token)) if key)]
     app = receipt.keys.app_of(*named)
     if named and not app:
@@ -166,15 +166,16 @@ def decode(body: bytes, fields: dict[str, bytes], receipt: Receipt, about: About
     shared = _Shared(app, sent, envelope.historical_migration is True, short(lib), short(lib_version))
     batch = Batch(receipt.rules)
     limit = receipt.limits.batch_events
+    plain = is_plain(body, receipt.limits)
     for index, raw in enumerate(parts[:limit]):
-        batch.add(index, raw, path.format(index), app, partial(decode_event, raw, shared, receipt))
+        batch.add(index, raw, path, app, decode_event, raw, shared, receipt, plain)
     refuse_overflow(batch, parts, limit, app)
     return batch
 
 
-def decode_event(raw: bytes, shared: _Shared, receipt: Receipt) -> EventLine:
-    """One event. Raises RefusedError, or one of DECODE_ERRORS."""
-    raw, text = check_event(raw, receipt.limits)
+def decode_event(raw: bytes, shared: _Shared, receipt: Receipt, plain: bool) -> EventLine:
+    """One event; `plain` as in `check_event`. Raises RefusedError, or one of DECODE_ERRORS."""
+    raw, text = check_event(raw, receipt.limits, plain)
     found = _decode_event(raw)
     about = _decode_properties(found.properties) if is_object(found.properties) else Properties()
     own = (short(found.api_key), short(found.token), short(about.token))

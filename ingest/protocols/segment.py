@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import binascii
-from functools import partial
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import msgspec
 
 from ingest.contract.event import EventType, Merge
-from ingest.json_text import DECODE_ERRORS, check_event, elements, split_broken, words
+from ingest.json_text import DECODE_ERRORS, check_event, elements, is_plain, split_broken, words
 from ingest.limits import MAX_TEXT
 from ingest.line import EMPTY, NO_RAW, EventLine, content_id, id_text, is_object, name_text, short
 from ingest.platforms import platform_of
@@ -91,11 +91,43 @@ class _Traits(msgspec.Struct, gc=False):
     traits: msgspec.Raw = NO_RAW
 
 
+class _About(NamedTuple):
+    """What a context says, as columns have it; `raw` is the context itself."""
+
+    raw: msgspec.Raw = EMPTY
+    platform: str = ""
+    version: str = ""
+    channel: str = ""
+    lib: str = ""
+    lib_version: str = ""
+    ids: Mapping[str, str] = {}
+
+
+class _Shared(NamedTuple):
+    """What all calls of a request have in common.
+
+    explicit  their times are meant, whatever the device's clock says
+    visitor   whose the calls are that name nobody
+    plain     as in `check_event`
+    outer     the batch's own context
+    abouts    the contexts that were read already: those of a batch are mostly one and the same
+    """
+
+    receipt: Receipt
+    app: str
+    sent: int
+    visitor: str
+    plain: bool
+    abouts: dict[bytes, _About]
+    outer: msgspec.Raw = NO_RAW
+    explicit: bool = False
+
+
 _decode_call = msgspec.json.Decoder(Call).decode
 _decode_context = msgspec.json.Decoder(Context).decode
 _decode_traits = msgspec.json.Decoder(_Traits).decode
 _decode_envelope = msgspec.json.Decoder(Envelope).decode
-_NO_CONTEXT = Context()
+_NOTHING = _About()
 
 
 def decode(body: bytes, call: str, receipt: Receipt, visitor: str = "") -> Batch:
@@ -112,14 +144,19 @@ def decode(body: bytes, call: str, receipt: Receipt, visitor: str = "") -> Batch
     batch = Batch(receipt.rules)
     if not app:
         raise receipt.keys.refusal(*receipt.candidates, short(envelope.writeKey))
-    sent = read_sent(envelope.sentAt)
-    context = _outer_context(envelope.context, receipt)
-    explicit = call == "import"  # a bulk import of the past: its times are meant
+    shared = _Shared(
+        receipt,
+        app,
+        read_sent(envelope.sentAt),
+        _visitor(visitor),
+        is_plain(body, receipt.limits),
+        abouts={},
+        outer=_outer_context(envelope.context, receipt),
+        explicit=call == "import",  # a bulk import of the past
+    )
     limit = receipt.limits.batch_events
-    anonymous = _visitor(visitor)
     for index, raw in enumerate(parts[:limit]):
-        line = partial(decode_call, raw, None, app, sent, receipt, context, explicit, anonymous)
-        batch.add(index, raw, f"$.batch[{index}]", app, line)
+        batch.add(index, raw, "$.batch[{}]", app, decode_call, raw, None, shared)
     refuse_overflow(batch, parts, limit, app)
     return batch
 
@@ -134,22 +171,15 @@ def _decode_single(body: bytes, kind: EventType, receipt: Receipt, visitor: str)
     app = receipt.keys.app_of(*receipt.candidates, short(found.writeKey))
     if not app:
         raise receipt.keys.refusal(*receipt.candidates, short(found.writeKey))
-    batch.add(0, body, "$", app, lambda: decode_call(body, kind, app, read_sent(found.sentAt), receipt, visitor=visitor))
+    shared = _Shared(receipt, app, read_sent(found.sentAt), visitor, plain=False, abouts={})
+    batch.add(0, body, "$", app, decode_call, body, kind, shared)
     return batch
 
 
-def decode_call(
-    raw: bytes,
-    kind: EventType | None,
-    app: str,
-    sent: int,
-    receipt: Receipt,
-    outer_context: msgspec.Raw = NO_RAW,
-    explicit: bool = False,
-    visitor: str = "",
-) -> EventLine:
+def decode_call(raw: bytes, kind: EventType | None, shared: _Shared) -> EventLine:
     """One call; `kind` is what the path says, where it says it. Raises RefusedError, or one of DECODE_ERRORS."""
-    raw, text = check_event(raw, receipt.limits)
+    receipt = shared.receipt
+    raw, text = check_event(raw, receipt.limits, shared.plain)
     found = _decode_call(raw)
     kind = CALLS.get((found.type or "").lower(), kind)
     if kind is None:
@@ -157,14 +187,12 @@ def decode_call(
     user, anonymous = id_text(found.userId, "$.userId"), id_text(found.anonymousId, "$.anonymousId")
     previous = id_text(found.previousId, "$.previousId")
     if not user and not anonymous and not previous:
-        anonymous = visitor
+        anonymous = shared.visitor
     if not user and not anonymous and not previous:
         raise RefusedError(Reason.NO_PERSON, "neither userId nor anonymousId - at `$`")
     stamp, path = (found.timestamp, "$.timestamp") if found.timestamp else (found.originalTimestamp, "$.originalTimestamp")
     device_time = read_time(stamp, path)
-    raw_context, context = _context(found.context, outer_context)
-    library = context.library or _Named()
-    lib = short(library.name)
+    about = _about(found.context, shared)
     merge = None
     if kind == "identify" and user and anonymous:
         merge = Merge(source=f"a:{anonymous}", target=f"u:{user}", how="identify")
@@ -172,24 +200,24 @@ def decode_call(
         merge = Merge(source=f"a:{previous}", target=f"u:{user}" if user else f"a:{anonymous}", how="alias")
     return EventLine(
         id=_message_id(found) or (content_id(text) if device_time else content_id(text, receipt.received)),
-        app=app,
+        app=shared.app,
         person=f"u:{user}" if user else f"a:{anonymous or previous}",
         event=_name(kind, found),
         type=kind,
-        time=event_time(device_time, sent, receipt.received, explicit),
+        time=event_time(device_time, shared.sent, receipt.received, shared.explicit),
         received=receipt.received,
         device_time=device_time,
-        sent=sent,
-        platform=platform_of(short(context.os.name) if context.os else "", lib),
-        version=_app_version(context.app, library),
-        channel=(short(context.campaign.source) or short(context.campaign.medium)) if context.campaign else "",
-        props=_props(found, kind, raw_context),
-        context=raw_context,
-        ids=_ids(found, context, user, anonymous, previous),
+        sent=shared.sent,
+        platform=about.platform,
+        version=about.version,
+        channel=about.channel,
+        props=_props(found, kind, about.raw),
+        context=about.raw,
+        ids={**_ids(found, user, anonymous, previous), **about.ids},
         merge=merge,
         protocol=PROTOCOL,
-        lib=lib,
-        lib_version=short(library.version),
+        lib=about.lib,
+        lib_version=about.lib_version,
         raw=text,
     )
 
@@ -270,16 +298,41 @@ def _visitor(header: str) -> str:
         return ""
 
 
-def _context(raw: msgspec.Raw, outer: msgspec.Raw) -> tuple[msgspec.Raw, Context]:
-    """The event's context, else the batch's; its known parts where they are what one expects."""
-    if not is_object(raw):
-        raw = outer
-    if not is_object(raw):
-        return EMPTY, _NO_CONTEXT
+def _about(raw: msgspec.Raw, shared: _Shared) -> _About:
+    """What the event's context says, else the batch's."""
+    text = bytes(raw)
+    found = shared.abouts.get(text)
+    if found is None:
+        if text[:1] != b"{":
+            raw = shared.outer
+        found = shared.abouts[text] = _read_context(raw) if is_object(raw) else _NOTHING
+    return found
+
+
+def _read_context(raw: msgspec.Raw) -> _About:
+    """The known parts of a context where they are what one expects."""
     try:
-        return raw, _decode_context(raw)
+        context = _decode_context(raw)
     except msgspec.ValidationError:
-        return raw, _loose_context(raw)
+        context = _loose_context(raw)
+    library = context.library or _Named()
+    lib = short(library.name)
+    campaign = context.campaign or _Campaign()
+    device = context.device or _Device()
+    ids = {
+        "device_id": short(device.id),
+        "advertising_id": short(device.advertisingId),
+        "session_id": short(context.sessionId),
+    }
+    return _About(
+        raw=raw,
+        platform=platform_of(short(context.os.name) if context.os else "", lib),
+        version=_app_version(context.app, library),
+        channel=short(campaign.source) or short(campaign.medium),
+        lib=lib,
+        lib_version=short(library.version),
+        ids={name: value for name, value in ids.items() if value},
+    )
 
 
 def _outer_context(raw: msgspec.Raw, receipt: Receipt) -> msgspec.Raw:
@@ -303,7 +356,7 @@ def _loose_context(raw: msgspec.Raw) -> Context:
     return msgspec.convert(fitting, Context)
 
 
-def _ids(found: Call, context: Context, user: str, anonymous: str, previous: str) -> dict[str, str]:
+def _ids(found: Call, user: str, anonymous: str, previous: str) -> dict[str, str]:
     ids = {}
     if anonymous:
         ids["anonymous_id"] = anonymous
@@ -313,11 +366,4 @@ def _ids(found: Call, context: Context, user: str, anonymous: str, previous: str
         ids["previous_id"] = previous
     if found.groupId is not None and (group := short(found.groupId)):
         ids["group_id"] = group
-    if context.device is not None:
-        if device := short(context.device.id):
-            ids["device_id"] = device
-        if advertising := short(context.device.advertisingId):
-            ids["advertising_id"] = advertising
-    if context.sessionId is not None and (session := short(context.sessionId)):
-        ids["session_id"] = session
     return ids

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import re
-from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
 from ingest.contract.event import EventType
-from ingest.json_text import DECODE_ERRORS, check_event, elements, words
+from ingest.json_text import DECODE_ERRORS, check_event, elements, is_plain, words
 from ingest.limits import MAX_DURATION_MS
 from ingest.line import EMPTY, NO_RAW, EventLine, content_id, id_text, is_object, name_text, short
 from ingest.platforms import platform_of
@@ -88,6 +87,23 @@ class Envelope(msgspec.Struct, gc=False):
     payloads: Any = None
 
 
+class _About(NamedTuple):
+    """What `lib` says, as columns have it."""
+
+    name: str
+    version: str
+    app_version: str
+    context: msgspec.Raw
+
+
+class _Shared(NamedTuple):
+    """What all events of a request have in common; `abouts`: what `lib` says, which mostly is the same in all of them."""
+
+    receipt: Receipt
+    payload: Payload
+    abouts: dict[bytes, _About]
+
+
 _decode_event = msgspec.json.Decoder(SensorsEvent).decode
 _decode_properties = msgspec.json.Decoder(Properties).decode
 _decode_library = msgspec.json.Decoder(Library).decode
@@ -105,17 +121,19 @@ def decode(payload: Payload, receipt: Receipt) -> Batch:
     else:
         raise RefusedError(Reason.BAD_BODY, "expected a JSON object or array")
     batch = Batch(receipt.rules)
-    limit = receipt.limits.batch_events
+    limits = receipt.limits
     url_app = receipt.keys.app_of(*receipt.candidates)
-    for index, raw in enumerate(parts[:limit]):
-        where = path.format(index)
+    shared = _Shared(receipt, payload, {})
+    plain = is_plain(body, limits)
+    for index, raw in enumerate(parts[: limits.batch_events]):
         try:
-            text, verbatim = check_event(raw, receipt.limits)
+            text, verbatim = check_event(raw, limits, plain)
             found = _decode_event(text)
         except RefusedError as error:
-            batch.refuse(index, error.reason, words(error, where), raw, url_app)
+            batch.refuse(index, error.reason, words(error, path.format(index)), raw, url_app)
             continue
         except DECODE_ERRORS as error:
+            where = path.format(index)
             if b'"ekey"' in raw and _is_encrypted(raw):
                 batch.refuse(index, Reason.ENCRYPTED, f"an encrypted envelope - at `{where}`", raw, url_app)
             else:
@@ -124,26 +142,23 @@ def decode(payload: Payload, receipt: Receipt) -> Batch:
         app = _app(found, url_app, receipt)
         if not app:
             why = _refusal(found, receipt)
-            batch.refuse(index, why.reason, words(why, where), raw, why.app)
+            batch.refuse(index, why.reason, words(why, path.format(index)), raw, why.app)
             continue
-        line = partial(event_line, found, text, verbatim, app, receipt, payload)
-        batch.add(index, raw, where, app, line)
-    refuse_overflow(batch, parts, limit, url_app)
+        batch.add(index, raw, path, app, event_line, found, text, verbatim, app, shared)
+    refuse_overflow(batch, parts, limits.batch_events, url_app)
     return batch
 
 
-def event_line(found: SensorsEvent, text: bytes, verbatim: str, app: str, receipt: Receipt, payload: Payload) -> EventLine:
+def event_line(found: SensorsEvent, text: bytes, verbatim: str, app: str, shared: _Shared) -> EventLine:
     """The line of a decoded event; `text` and `verbatim` are its JSON. Raises RefusedError, or one of DECODE_ERRORS."""
-    kind: EventType = "profile" if found.type.startswith("profile_") else _TYPES.get(found.type, "profile")
-    if kind == "profile" and not found.type.startswith("profile_"):
-        raise RefusedError(Reason.BAD_EVENT, f'unknown type "{short(found.type)[:64]}" - at `$.type`')
-    has_properties, has_library = is_object(found.properties), is_object(found.lib)
-    properties = _decode_properties(found.properties) if has_properties else _NO_PROPERTIES
-    library = _decode_library(found.lib) if has_library else _NO_LIBRARY
+    receipt = shared.receipt
+    kind = _kind(found.type)
+    properties, props = _properties(found.properties)
+    about = _about(found.lib, shared)
     identity = _identity(found, kind, properties)
     device_time = read_time(found.time, "$.time")
     sent = read_sent(found.flush_time)
-    lib = short(library.name) or short(properties.lib)
+    lib = about.name or short(properties.lib)
     ids = identity.ids
     if device := short(properties.device_id):
         ids["device_id"] = device
@@ -160,18 +175,27 @@ def event_line(found: SensorsEvent, text: bytes, verbatim: str, app: str, receip
         device_time=device_time,
         sent=sent,
         platform=platform_of(short(properties.os), lib),
-        version=short(properties.app_version) or short(library.app_version),
+        version=short(properties.app_version) or about.app_version,
         channel=short(properties.utm_source) or short(properties.latest_utm_source),
         duration=_duration(found.event or "", properties),
-        props=found.properties if has_properties else EMPTY,
-        context=_context(found.lib if has_library else NO_RAW, payload),
+        props=props,
+        context=about.context,
         ids=ids,
         merge=identity.merge,
         protocol=PROTOCOL,
         lib=lib,
-        lib_version=short(library.version),
+        lib_version=about.version,
         raw=verbatim,
     )
+
+
+def _kind(name: str) -> EventType:
+    kind = _TYPES.get(name)
+    if kind is not None:
+        return kind
+    if name.startswith("profile_"):
+        return "profile"
+    raise RefusedError(Reason.BAD_EVENT, f'unknown type "{short(name)[:64]}" - at `$.type`')
 
 
 def _is_encrypted(raw: bytes) -> bool:
@@ -185,6 +209,8 @@ def _is_encrypted(raw: bytes) -> bool:
 def _app(found: SensorsEvent, url_app: str, receipt: Receipt) -> str:
     """The app: by the event's own token or project where it has one, else by the request's. A token that is not known is not
     replaced by the request's: the event says that it belongs elsewhere."""
+    if found.token is None and found.project is None:  # most often
+        return url_app
     token, project = short(found.token), short(found.project)
     if token:
         return receipt.keys.app_of(token, project)
@@ -234,12 +260,31 @@ def _duration(event: str, properties: Properties) -> int:
     return 0
 
 
+def _properties(raw: msgspec.Raw) -> tuple[Properties, msgspec.Raw]:
+    """The properties and their JSON; none where they are no object."""
+    try:
+        return _decode_properties(raw), raw
+    except msgspec.DecodeError:
+        if is_object(raw):
+            raise
+        return _NO_PROPERTIES, EMPTY
+
+
+def _about(raw: msgspec.Raw, shared: _Shared) -> _About:
+    text = bytes(raw)
+    found = shared.abouts.get(text)
+    if found is None:
+        library = _decode_library(text) if text[:1] == b"{" else _NO_LIBRARY
+        found = shared.abouts[text] = _About(
+            short(library.name), short(library.version), short(library.app_version), _context(raw, shared.payload)
+        )
+    return found
+
+
 def _context(lib: msgspec.Raw, payload: Payload) -> msgspec.Raw:
     """What the library says of itself, and the request's checksum: a wrong one is noted, and no reason to lose the event."""
-    if payload.crc_ok and not payload.crc:
-        return msgspec.Raw(b'{"lib":%b}' % lib) if lib else EMPTY
     parts = []
-    if lib:
+    if is_object(lib):
         parts.append(b'"lib":' + bytes(lib))
     if payload.crc:
         parts.append(b'"crc":' + msgspec.json.encode(payload.crc))

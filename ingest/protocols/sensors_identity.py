@@ -40,18 +40,18 @@ def identify(
     In this order somebody is known as a user: `login_id`; a login event; `$is_login_id`; the login among the identities where it
     is the distinct id; a distinct id that differs from the anonymous one. Else the visitor is the distinct id.
     """
-    ids = {
-        name: value
-        for name, value in (
-            ("distinct_id", distinct),
-            ("login_id", login),
-            ("anonymous_id", anonymous),
-            ("original_id", original),
-        )
-        if value
-    }
+    ids = {}
+    if distinct:
+        ids["distinct_id"] = distinct
+    if login:
+        ids["login_id"] = login
+    if anonymous:
+        ids["anonymous_id"] = anonymous
+    if original:
+        ids["original_id"] = original
     for name, value in identities.items():
-        ids.setdefault(name, value)
+        if name not in ids:
+            ids[name] = value
     user = _user(kind, distinct, login, anonymous, identities, is_login_id)
     if user:
         person = f"u:{user}"
