@@ -21,7 +21,7 @@ from sinks.clickhouse.errors import Remedy
 from sinks.clickhouse.store import first_line, judge
 from sinks.clickhouse.topology import topology_of
 from sinks.contract import tables
-from sinks.contract.forgotten import FIND_REJECTED, UNLOGGED, needles
+from sinks.contract.forgotten import FIND_REJECTED, needles, unlogged
 from sinks.verify.expressions import among, text
 
 log = logging.getLogger(__name__)
@@ -73,4 +73,6 @@ class Eraser:
             self._wait(1.0)
 
     def _query(self, sql: str, parameters: dict[str, Any]) -> list[str]:
-        return [str(row[0]) for row in self._client.query(sql, parameters=parameters, settings=UNLOGGED).result_rows]
+        return [
+            str(row[0]) for row in self._client.query(sql, parameters=parameters, settings=unlogged(self._client)).result_rows
+        ]

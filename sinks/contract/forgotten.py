@@ -17,8 +17,13 @@ FIND_REJECTED = (
 )
 
 
-#: Settings of the query: its parameters would be in system.query_log as its text is.
-UNLOGGED: dict[str, Any] = {"log_queries": 0}
+def unlogged(client: Any) -> dict[str, Any]:
+    """Settings of the query: its parameters would be in system.query_log as its text is.
+
+    None for a reader of the embedded engine, who may set nothing, and whose engine logs no queries.
+    """
+    setting = client.server_settings.get("log_queries")
+    return {} if setting is not None and setting.readonly else {"log_queries": 0}
 
 
 def needles(persons: Iterable[str]) -> list[str]:

@@ -14,7 +14,7 @@ from ingest.contract.partition import partition_of
 from ingest.contract.settings import Settings
 from ingest.contract.topics import topic_names
 from sinks.contract import tables
-from sinks.contract.forgotten import FIND_REJECTED, UNLOGGED, needles
+from sinks.contract.forgotten import FIND_REJECTED, needles, unlogged
 from sinks.kafka import log_reader
 from sinks.verify.expressions import among
 
@@ -57,7 +57,7 @@ def rows_of(client: Client, ids: Sequence[str], upto: Mapping[str, int] | None =
     }
     found = {table: int(client.query(sql).result_rows[0][0]) for table, sql in counts.items()}
     sql = f"SELECT count() FROM ({FIND_REJECTED})"
-    rejected = client.query(sql, parameters={"needles": needles(ids)}, settings=UNLOGGED)
+    rejected = client.query(sql, parameters={"needles": needles(ids)}, settings=unlogged(client))
     return found | {tables.REJECTED: int(rejected.result_rows[0][0])}
 
 

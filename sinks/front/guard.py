@@ -52,9 +52,7 @@ ALLOWED_SETTINGS = frozenset(
 )
 
 #: Sent by clients, of no meaning here (the embedded engine logs no queries).
-IGNORED_SETTINGS = frozenset(
-    {"cancel_http_readonly_queries_on_client_close", "async_insert", "insert_deduplicate", "readonly", "log_queries"}
-)
+IGNORED_SETTINGS = frozenset({"cancel_http_readonly_queries_on_client_close", "async_insert", "insert_deduplicate", "readonly"})
 
 #: On every reader's query; seconds, bytes, rows. Large sorts and groupings go to disk rather than fail.
 LIMITS = {

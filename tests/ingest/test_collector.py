@@ -15,6 +15,7 @@ import pytest
 import zstandard
 
 from ingest.contract.event import Event
+from ingest.contract.rejected import payload_of
 from ingest.origins import ALLOWED_HEADERS
 from ingest.reasons import Reason
 from tests.ingest.helpers import captured
@@ -162,7 +163,7 @@ def test_a_body_that_is_too_large_is_413_for_programmers_and_200_for_sdks(collec
     assert (reply.status, reply.json()["code"]) == (413, "too_large")
     assert collector.ask("/v1/batch", body, {"X-Write-Key": "WRITEKEY_seg"}).status == 200
     record = collector.rejected()[-1]
-    assert (record.reason, record.truncated, record.payload[:10]) == (Reason.TOO_LARGE, True, '{"batch":[')
+    assert (record.reason, record.truncated, payload_of(record)[:10]) == (Reason.TOO_LARGE, True, b'{"batch":[')
 
 
 def chunks(*parts: bytes) -> Iterator[bytes]:
