@@ -5,7 +5,7 @@ Pure: the shell reads frames, writes what `take` gives in one transaction, and c
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import msgspec
@@ -15,7 +15,7 @@ from ingest.contract.errors import LayoutError
 from ingest.contract.event import read_frame
 from ingest.contract.partition import partition_of
 from ingest.contract.rejected import Rejected, payload_fields
-from streams.bulk import Sorted, sort_out, sum_stored
+from streams.bulk import sum_stored
 from streams.clock import ScopeClock
 from streams.codec import (
     CLOCK_KEY,
@@ -78,27 +78,6 @@ class Summary(NamedTuple):
 
     names: list[str]
     totals: TotalsState
-
-
-class Unsummed(NamedTuple):
-    """What a sum needs to know of a partition: its state and clock by their keys, and its records."""
-
-    known: dict[bytes, bytes]
-    records: Sorted
-
-
-def unsummed(base: Mapping[bytes, bytes]) -> Unsummed:
-    """Of a partition's changelog."""
-    return Unsummed({key: base[key] for key in NOT_PERSONS if key in base}, sort_out(_records(base)))
-
-
-def summed(rules: Rules, number: int, partitions: int, of: Unsummed) -> Summary:
-    """What it comes to, for the Partition elsewhere that has the records. Raises RecordFormatError, LayoutError."""
-    return Partition(rules, "", number, partitions, of.known, cached=0).summary(of.records)
-
-
-def _records(base: Mapping[bytes, bytes]) -> Iterator[bytes]:
-    return (data for key, data in base.items() if key not in NOT_PERSONS)
 
 
 class Partition:
@@ -199,12 +178,11 @@ class Partition:
 
     def summed_afresh(self) -> Totals:
         """Totals made anew from the records as last committed: what the running ones must be equal to."""
-        return sum_stored(self.empty_totals(), self.scopes, sort_out(_records(self._base)))
+        return sum_stored(self.empty_totals(), self.scopes, (data for key, data in self._base.items() if key not in NOT_PERSONS))
 
-    def summary(self, records: Sorted) -> Summary:
-        """What records come to, for the Partition elsewhere that has them, and the same state and clock as this one."""
-        totals = sum_stored(self.empty_totals(), self.scopes, records)
-        return Summary(self._names.all(), totals.state())
+    def summary(self) -> Summary:
+        """What its records come to, for a Partition on the same ones elsewhere."""
+        return Summary(self._names.all(), self.totals.state())
 
     @property
     def persons(self) -> int:

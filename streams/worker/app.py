@@ -30,7 +30,7 @@ from streams.worker.process import end
 from streams.worker.recovery import install
 from streams.worker.stats import Stats
 from streams.worker.store import FAUST_LOG, PersonTable
-from streams.worker.summing import Summing
+from streams.worker.summing import summaries
 from streams.worker.writer import CheckpointWriter
 
 #: Between checkpoints once the worker has been told to stop.
@@ -53,7 +53,6 @@ class WorkerApp(faust.App):
 
     ownership: Ownership
     pacing: Pacing
-    summing: Summing
     kafka_options: dict[str, Any]
     door: Door
     stopping: asyncio.Event
@@ -67,7 +66,6 @@ class WorkerApp(faust.App):
         await super().on_stop()  # waits until all frames that it has begun with are acknowledged
         await self.pacing.close()
         await self.ownership.close()
-        self.summing.close()
         await self.door.stop()
 
 
@@ -106,7 +104,6 @@ def make_app(settings: Settings) -> WorkerApp:
     app.transport.Consumer = InOrderConsumer
     rules = Rules(settings)
     app.kafka_options = aiokafka_options(kafka)
-    app.summing = Summing(settings, kafka.partitions)
     app.stopping = asyncio.Event()
     table = app.Table("person", key_type=bytes, value_type=bytes, partitions=kafka.partitions)
 
@@ -117,7 +114,7 @@ def make_app(settings: Settings) -> WorkerApp:
     async def sum_up(numbers: Collection[int]) -> dict[int, Summary]:
         store = table.data
         bases = {number: store.partition(number) for number in numbers}
-        found = await app.summing.totals(bases)
+        found = await summaries(settings, bases, kafka.partitions)
         # one that went and came back meanwhile has other records
         return {number: summary for number, summary in found.items() if store.partition(number) is bases[number]}
 

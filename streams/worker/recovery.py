@@ -1,8 +1,7 @@
 """Shell: reads a changelog in bulk.
 
 Faust takes every changelog record through its stream machinery, some 130 us each: minutes for a million persons. Here the
-missing range is read in big batches by a consumer of its own, and Faust's recovery then finds nothing left to do. Partitions
-are read a few at a time, so that those which are known can be summed up while the others are read.
+missing range is read in big batches by a consumer of its own, and Faust's recovery then finds nothing left to do.
 """
 
 from __future__ import annotations
@@ -12,36 +11,13 @@ import logging
 import time
 from typing import Any
 
-import aiokafka.consumer.fetcher
 import faust.tables.manager
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from faust.tables.recovery import RebalanceAgain, Recovery, ServiceStopped
 
 from streams.worker.store import FAUST_LOG, PartitionStore
-from streams.worker.summing import Summing
 
 log = logging.getLogger(__name__)
-
-#: Partitions that are read at a time.
-_AT_A_TIME = 2
-_FETCH_BYTES = 8 << 20
-
-
-class _Bare(aiokafka.consumer.fetcher.PartitionRecords):
-    """Gives a consumer whose `key_deserializer` is `_bare` records as they were parsed.
-
-    All that aiokafka puts around a record takes several times as long as to parse it.
-    """
-
-    def __iter__(self) -> Any:
-        return self._records_iterator if self._key_deserializer is _bare else self
-
-    def _consumer_record(self, tp: Any, record: Any) -> Any:
-        return record if self._key_deserializer is _bare else super()._consumer_record(tp, record)
-
-
-def _bare(key: bytes) -> bytes:
-    return key
 
 
 class BulkRecovery(Recovery):
@@ -78,34 +54,23 @@ class BulkRecovery(Recovery):
             enable_auto_commit=False,
             auto_offset_reset="earliest",
             isolation_level="read_committed",  # what a fenced worker left behind is no record
-            max_partition_fetch_bytes=_FETCH_BYTES,
-            fetch_max_bytes=_FETCH_BYTES * _AT_A_TIME,
-            key_deserializer=_bare,
+            max_partition_fetch_bytes=4 << 20,
+            fetch_max_bytes=64 << 20,
         )
         await consumer.start()
         gc.disable()  # it would look at what has come so far again and again
         try:
             ours = {TopicPartition(tp.topic, tp.partition): tp for tp in missing}
             consumer.assign(list(ours))
-            expected = 0
             for partition, tp in ours.items():
                 have = offsets[tp]
-                first = have + 1 if have is not None and have >= 0 else 0
-                consumer.seek(partition, first)
-                expected += missing[tp] - first
-            summing: Summing = self.app.summing
-            summing.begin(len(ours), expected)
-            waiting = list(ours)
-            consumer.pause(*waiting)
-            left: set[Any] = set()
-            while left or waiting:
-                while waiting and len(left) < _AT_A_TIME:
-                    left.add(waiting[-1])
-                    consumer.resume(waiting.pop())
+                consumer.seek(partition, have + 1 if have is not None and have >= 0 else 0)
+            left = set(ours)
+            while left:
                 for partition, records in (await consumer.getmany(*left, timeout_ms=500)).items():
                     tp = ours[partition]
                     store: PartitionStore = self.tp_to_table[tp].data
-                    store.apply(tp.partition, [(one.key, one.value) for one in records], records[-1].offset)
+                    store.apply(tp.partition, ((one.key, one.value) for one in records), records[-1].offset)
                     offsets[tp] = records[-1].offset
                     count += len(records)
                 for partition in list(left):  # the end may be a transaction's marker, which is no record
@@ -113,8 +78,6 @@ class BulkRecovery(Recovery):
                         tp = ours[partition]
                         offsets[tp] = max(offsets[tp] if offsets[tp] is not None else -1, missing[tp])
                         left.discard(partition)
-                        consumer.pause(partition)
-                        summing.add(tp.partition, self.tp_to_table[tp].data.partition(tp.partition))
         finally:
             gc.enable()
             await consumer.stop()
@@ -124,4 +87,3 @@ class BulkRecovery(Recovery):
 def install() -> None:
     """Makes Faust use it; before the App is made."""
     faust.tables.manager.Recovery = BulkRecovery
-    aiokafka.consumer.fetcher.PartitionRecords = _Bare

@@ -6,7 +6,7 @@ Faust's own memory store mixes partitions and keeps the keys of revoked ones; su
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from faust.stores.base import Store
@@ -38,15 +38,14 @@ class PartitionStore(Store):
         """The map of a partition, the same object as long as it is owned."""
         return self.partitions.setdefault(number, {})
 
-    def apply(self, number: int, records: Collection[tuple[bytes, bytes | None]], last: int) -> None:
+    def apply(self, number: int, records: Iterable[tuple[bytes, bytes | None]], last: int) -> None:
         """Takes over records of the changelog up to offset `last`; a value of None removes the key."""
-        if records:
-            self.app.summing.forget(number)
-            known: dict[bytes, Any] = self.partition(number)
-            known.update(records)
-            for key in [key for key, value in records if value is None]:
-                if key in known and known[key] is None:  # else it came back
-                    del known[key]
+        known = self.partition(number)
+        for key, value in records:
+            if value is None:
+                known.pop(key, None)
+            else:
+                known[key] = value
         self.offsets[number] = max(last, self.offsets.get(number, -1))
 
     # --- what Faust calls

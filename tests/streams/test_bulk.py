@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from ingest.contract.plan import Horizons
 from ingest.contract.zones import DAY_MS, Zone
 from streams.bits import each
-from streams.bulk import sort_out, sum_stored
+from streams.bulk import sum_stored
 from streams.clock import ScopeClock
 from streams.codec import RecordFormatError, decode_record, encode_record
 from streams.contributions import FunnelPlace, Scopes, sum_afresh
@@ -60,7 +60,7 @@ def assert_equal(world: World, these: list[Record]) -> None:
     """Both sums of the records, as they come back from their bytes."""
     stored = [encode_record(record) for record in these]
     expected = sum_afresh(world.totals(), world.scopes, map(decode_record, stored))
-    found = sum_stored(world.totals(), world.scopes, sort_out(stored))
+    found = sum_stored(world.totals(), world.scopes, stored)
     assert {key: value for key, value in found.values().items() if value} == {
         key: value for key, value in expected.values().items() if value
     }
@@ -129,7 +129,7 @@ def test_records_of_every_version_are_summed_together(path: Path) -> None:
     again = [encode_record(decode_record(value)) for value in stored]
     world = World(("UTC", "America/New_York"), Horizons(), int(datetime(2026, 11, 22, 13, tzinfo=UTC).timestamp() * 1000))
     expected = sum_afresh(world.totals(), world.scopes, map(decode_record, stored + again)).values()
-    assert sum_stored(world.totals(), world.scopes, sort_out(stored + again)).values() == expected
+    assert sum_stored(world.totals(), world.scopes, stored + again).values() == expected
 
 
 def test_records_that_cannot_be_read_are_refused() -> None:
@@ -140,7 +140,7 @@ def test_records_that_cannot_be_read_are_refused() -> None:
         (b"", "does not begin with a version"),
     ):
         with pytest.raises(RecordFormatError, match=why):
-            sum_stored(world.totals(), world.scopes, sort_out([data]))
+            sum_stored(world.totals(), world.scopes, [data])
 
 
 @settings(deadline=None)
