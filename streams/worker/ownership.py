@@ -56,6 +56,7 @@ class Ownership:
         self._owned: dict[int, Owned] = {}
         self._assigned: set[int] = set()
         self._times_gained: Counter[int] = Counter()
+        self._changes = 0  # under way
         self.recovered_once = False
         self._closed = False
 
@@ -66,23 +67,32 @@ class Ownership:
 
     @property
     def ready(self) -> bool:
-        """Whether every assigned partition is recovered."""
-        return self.recovered_once and self._assigned == set(self._owned)
+        """Whether every assigned partition is recovered, and none is just being taken over."""
+        return self.recovered_once and not self._changes and self._assigned == set(self._owned)
 
     async def change(self, lost: Iterable[int], gained: Iterable[int]) -> None:
-        """A rebalance, before recovery. A lost partition's working set is forgotten: what it had not acknowledged comes again."""
+        """A rebalance, before recovery. A lost partition's working set is forgotten: what it had not acknowledged comes again.
+
+        One that is both was another's meanwhile.
+        """
+        self._changes += 1
+        try:
+            await self._change(list(lost), list(gained))
+        finally:
+            self._changes -= 1
+
+    async def _change(self, lost: list[int], new: list[int]) -> None:
         for number in lost:
             owned = self._owned.pop(number, None)
             self._assigned.discard(number)
             async with owned.lock if owned else contextlib.nullcontext():  # not in the middle of a checkpoint
                 await self._writer.disown(number)
-        new = list(gained)
         await asyncio.gather(*(self._writer.own(number) for number in new))
         for number in new:
             self._owned.pop(number, None)
             self._assigned.add(number)
             self._times_gained[number] += 1
-        if new:
+        if lost or new:
             log.info("owns partitions %s", sorted(self._assigned))
 
     async def recovered(self) -> None:

@@ -27,6 +27,7 @@ class PartitionStore(Store):
         self.partitions: dict[int, dict[bytes, bytes]] = {}
         self.offsets: dict[int, int] = {}
         self.data: dict[Any, Any] = {}  # Faust looks at it; always empty
+        self._generation: int | None = None  # of the group, at the last assignment
 
     @property
     def ownership(self) -> Ownership:
@@ -68,11 +69,19 @@ class PartitionStore(Store):
     async def on_rebalance(self, assigned: set[Any], revoked: set[Any], newly_assigned: set[Any], generation_id: int = 0) -> None:
         """Before recovery: forgets what is another's now, and fences whoever had what is ours now."""
         changelog = self.table.changelog_topic.topics
-        lost = [tp.partition for tp in revoked if tp.topic in changelog]
+        lost = {tp.partition for tp in revoked if tp.topic in changelog}
         for number in lost:
             self.partitions.pop(number, None)
             self.offsets.pop(number, None)
-        await self.ownership.change(lost, [tp.partition for tp in newly_assigned if tp.topic in changelog])
+        gained = {tp.partition for tp in newly_assigned if tp.topic in changelog}
+        if self._generation is not None and generation_id != self._generation + 1:
+            # The group has shared partitions out without this worker. Those that Faust thinks it has kept were perhaps another's:
+            # its records are to be read, behind the ones that are here, and it is to be fenced.
+            back = {tp.partition for tp in assigned if tp.topic in changelog} - gained
+            lost |= back
+            gained |= back
+        self._generation = generation_id
+        await self.ownership.change(sorted(lost), sorted(gained))
 
     async def backup_partition(self, *args: Any, **kwargs: Any) -> None:
         raise NotImplementedError("the changelog is the backup")

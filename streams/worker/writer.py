@@ -10,11 +10,11 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
 from aiokafka import AIOKafkaProducer
-from aiokafka.errors import KafkaConnectionError, KafkaError, ProducerFenced
+from aiokafka.errors import KafkaConnectionError, KafkaError, NodeNotReadyError, ProducerFenced
 
 from ingest.contract.errors import FencedError, WriteError
 from ingest.contract.topics import TopicNames
@@ -26,6 +26,21 @@ _BATCH_BYTES = 512 * 1024
 _MAX_REQUEST_BYTES = 900_000
 _STOP_SECONDS = 5
 _RETRY_SECONDS = 1
+
+
+def patient(lookup: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
+    """A client's way to ask for its coordinator, asked again when the broker goes away over the question.
+
+    aiokafka asks again after most failures, but a connection that closes just then ends its sender, and the worker with it.
+    """
+
+    async def ask(*arguments: Any) -> Any:
+        try:
+            return await lookup(*arguments)
+        except KafkaConnectionError as error:
+            raise NodeNotReadyError(str(error)) from error
+
+    return ask
 
 
 class CheckpointWriter:
@@ -61,6 +76,7 @@ class CheckpointWriter:
             max_request_size=_MAX_REQUEST_BYTES,
             transaction_timeout_ms=60_000,
         )
+        producer.client.coordinator_lookup = patient(producer.client.coordinator_lookup)
         try:
             await producer.start()
         except KafkaConnectionError as error:

@@ -115,6 +115,25 @@ def test_a_worker_frozen_until_another_took_over_changes_no_number(broker: Local
             assert "taken over by another worker" in frozen.said
 
 
+def test_a_worker_that_is_given_again_what_another_had_while_it_was_frozen_goes_on_behind_it(rig: Rig) -> None:
+    third = len(frames()) // 3
+    parts = frames()[:third], frames()[third : 2 * third], frames()[2 * third :]
+    frozen = rig.worker().wait_ready()
+    Feed(rig.settings, 0, parts[0]).run()
+    rig.wait_done()
+    frozen.process.send_signal(signal.SIGSTOP)
+    other = rig.worker()
+    wait_for(lambda: len(other.partitions()) == PARTITIONS, 150, "the other to take over")
+    Feed(rig.settings, 0, parts[1]).run()
+    rig.wait_done()
+    other.stop()
+    frozen.process.send_signal(signal.SIGCONT)
+    Feed(rig.settings, 0, parts[2]).run()
+    rig.wait_done()
+    rig.assert_exact()
+    assert frozen.process.poll() is None, frozen.said[-3000:]
+
+
 def test_bad_lines_are_rejected_with_their_place_and_the_lines_around_them_count(rig: Rig) -> None:
     now = time.time_ns() // 1_000_000 - 5000
     good = [PlainEvent(f"u:{number}", "harbor", "view", now - number, now, id=str(number)) for number in range(200)]

@@ -6,9 +6,11 @@ import asyncio
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
+from aiokafka.errors import KafkaConnectionError
 
 from deploy.kafka.broker import LocalBroker
 from deploy.kafka.topics import create_topics
@@ -58,3 +60,29 @@ def test_a_partition_that_is_assigned_while_the_broker_is_away_is_taken_when_it_
         assert asyncio.run(take()) == 0
     finally:
         broker.stop()
+
+
+@pytest.mark.broker
+def test_a_connection_that_closes_under_the_question_for_the_coordinator_costs_no_checkpoint(settings: Settings) -> None:
+    create_topics(settings)
+
+    async def write() -> int | None:
+        writer = CheckpointWriter(topic_names(settings), aiokafka_options(settings.kafka))
+        await writer.own(0)
+        producer = writer.clients[0]
+        send, broken = producer.client.send, []
+
+        async def send_once_into_nothing(node: int, request: Any, **more: Any) -> Any:
+            if "FindCoordinator" in type(request).__name__ and not broken:
+                broken.append(request)
+                raise KafkaConnectionError("Connection closed")
+            return await send(node, request, **more)
+
+        producer.client.send = send_once_into_nothing
+        producer._sender._coordinators.clear()
+        first = await asyncio.wait_for(writer.write(0, Taken([(b"u:1", b"new")], [], [], [])), 30)
+        assert broken
+        await writer.close()
+        return first
+
+    assert asyncio.run(write()) == 0
