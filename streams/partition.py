@@ -28,7 +28,7 @@ from streams.codec import (
     encode_state,
 )
 from streams.contract.history import MAX_AHEAD_MS
-from streams.contract.merge import decode_merge, encode_merge
+from streams.contract.merge import decode_merge, encode_merge, merge_lines
 from streams.contributions import FunnelPlace, Scopes, contribute
 from streams.emission import Emission
 from streams.facets import UnknownApp
@@ -51,13 +51,13 @@ class Taken(NamedTuple):
     """What a checkpoint must write in one transaction.
 
     records, totals   (key, value) for this partition of the changelog (None: the record is gone), of the metrics topic
-    merges            (partition of the merges topic, person, line)
+    merges            (partition of the merges topic, line)
     rejected          lines
     """
 
     records: list[tuple[bytes, bytes | None]]
     totals: list[tuple[bytes, bytes]]
-    merges: list[tuple[int, bytes, bytes]]
+    merges: list[tuple[int, bytes]]
     rejected: list[bytes]
 
 
@@ -214,18 +214,22 @@ class Partition:
                 number, payload = _nth_line(frame, index, {line.line for line in bad})
                 self._reject(payload, *reason, offset, number, appended, event.app)
 
-    def apply_merge(self, line: bytes, offset: int, appended: int) -> None:
-        """Takes a message of the merges topic (streams.contract.merge). Applying it again changes nothing."""
+    def apply_merges(self, frame: bytes, offset: int, appended: int) -> None:
+        """Takes a frame of the merges topic (streams.contract.merge). Applying it again changes nothing."""
+        for number, line in enumerate(merge_lines(frame)):
+            self._apply_merge(line, offset, number, appended)
+
+    def _apply_merge(self, line: bytes, offset: int, number: int, appended: int) -> None:
         try:
             message = decode_merge(line)
         except msgspec.DecodeError as error:
-            self._reject(line, "bad_merge", str(error), offset, 0, appended)
+            self._reject(line, "bad_merge", str(error), offset, number, appended)
             return
         if message.kind == "merged" or (message.kind == "handover" and message.layout not in ("", self._rules.layout)):
             return
         record = self._record(message.person)
         if record is None:
-            self._reject(line, "wrong_partition", f"person {message.person} is of another partition", offset, 0, appended)
+            self._reject(line, "wrong_partition", f"person {message.person} is of another partition", offset, number, appended)
         elif message.kind == "claim":
             if self.identity.grant(message.person, record, message.target):
                 self._dirty[message.person] = record
@@ -342,7 +346,7 @@ class Partition:
                 self._written_names, self._written_definitions = len(self._names), definitions
                 records.append((STATE_KEY, encode_state(self._names.all(), definitions)))
         merges = [
-            (partition_of(message.person, self._partitions), message.person.encode(), encode_merge(message))
+            (partition_of(message.person, self._partitions), encode_merge(message))
             for message in self.identity.take(self.clock, now, self._rules.layout)
         ]
         self.joiner.add_late(self._stray_joiner)

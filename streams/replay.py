@@ -27,7 +27,7 @@ class Step(NamedTuple):
 
     number: int
     taken: Taken
-    merges: list[tuple[int, bytes, bytes]]
+    merges: list[tuple[int, bytes]]
 
 
 class Replay:
@@ -43,7 +43,7 @@ class Replay:
         self, rules: Rules, topic: str, partitions: int, merges: Mapping[str, str], cached: int, undecided: int = NEVER
     ) -> None:
         self.events = 0
-        self.news: list[tuple[int, bytes, bytes]] = []
+        self.news: list[tuple[int, bytes]] = []
         self._known = merges
         self._undecided = undecided
         self._stores: list[dict[bytes, bytes]] = [{} for _ in range(partitions)]
@@ -52,7 +52,7 @@ class Replay:
         ]
         self._decoder = msgspec.json.Decoder(_Line)
         for person, target in merges.items():
-            self._partition_of(person).apply_merge(encode_merge(MergeMessage(kind="claim", person=person, target=target)), 0, 0)
+            self._partition_of(person).apply_merges(encode_merge(MergeMessage(kind="claim", person=person, target=target)), 0, 0)
 
     def _partition_of(self, person: str) -> Partition:
         return self.partitions[partition_of(person, len(self.partitions))]
@@ -92,12 +92,12 @@ class Replay:
     def wrote(self, step: Step) -> None:
         """A step is written (what there was to write of it)."""
         self.partitions[step.number].commit(step.taken)
-        for number, person, line in step.merges:
+        for number, line in step.merges:
             message = decode_merge(line)
             if message.kind == "merged":
                 if self._known.get(message.person) != message.target:
-                    self.news.append((number, person, line))
+                    self.news.append((number, line))
             elif message.kind == "claim" and message.clock >= self._undecided and message.person not in self._known:
-                self.news.append((number, person, line))
+                self.news.append((number, line))
             else:
-                self.partitions[number].apply_merge(line, 0, 0)
+                self.partitions[number].apply_merges(line, 0, 0)

@@ -18,7 +18,7 @@ from ingest.contract.event import good_lines
 from ingest.contract.settings import Settings, kafka_options
 from ingest.contract.topics import topic_names
 from streams.contract.history import MAX_AHEAD_MS
-from streams.contract.merge import decode_merge
+from streams.contract.merge import decode_merge, merge_lines
 
 #: Of a slice, at most: events in memory, and receipts, as what partitions hear of each other must not come late.
 SLICE_EVENTS = 100_000
@@ -79,12 +79,13 @@ class KafkaHistory:
         found = {}
         for _, records in self._records(partitions, self._consumer.end_offsets(partitions)):
             for record in records:
-                try:
-                    message = decode_merge(record.value or b"")
-                except msgspec.DecodeError:
-                    continue  # the worker has put it aside
-                if message.kind == "merged":
-                    found[message.person] = message.target
+                for line in merge_lines(record.value or b""):
+                    try:
+                        message = decode_merge(line)
+                    except msgspec.DecodeError:
+                        continue  # the worker has put it aside
+                    if message.kind == "merged":
+                        found[message.person] = message.target
         return found
 
     def _oldest(self, begun: list[Any]) -> int:

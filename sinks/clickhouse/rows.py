@@ -19,7 +19,7 @@ from ingest.contract.errors import LayoutError
 from ingest.contract.event import good_lines
 from ingest.contract.rejected import Rejected
 from ingest.contract.zones import DAY_MS, month_start
-from streams.contract.merge import decode_merge
+from streams.contract.merge import decode_merge, merge_lines
 from streams.contract.total import decode_total
 
 #: Raw bytes of a batch beyond which it is inserted: far from where ClickHouse would cut a block (256 MiB in memory).
@@ -205,8 +205,12 @@ class MergesBatch(_Gathered):
 
     def add(self, offset: int, value: bytes) -> None:
         self._record(offset)
+        for line in merge_lines(value):
+            self._add(offset, line)
+
+    def _add(self, offset: int, told: bytes) -> None:
         try:
-            message = decode_merge(value)
+            message = decode_merge(told)
         except (msgspec.DecodeError, UnicodeDecodeError):
             self.skipped += 1
             return

@@ -1,4 +1,4 @@
-"""Messages about persons that are one: what the worker's partitions tell each other, one JSON line a Kafka record.
+"""Messages about persons that are one: what the worker's partitions tell each other, JSON lines in frames as events are.
 
 They lie in the merges topic, in the partition of `person`. Kinds:
 
@@ -15,9 +15,13 @@ plan, so a handover of another layout is passed over: each layout hands over wha
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from typing import Literal
 
 import msgspec
+
+#: A frame is no longer than that, unless a single message is.
+FRAME_BYTES = 256 * 1024
 
 
 class MergeMessage(msgspec.Struct, kw_only=True, omit_defaults=True):
@@ -47,6 +51,25 @@ def encode_merge(message: MergeMessage) -> bytes:
 def decode_merge(line: bytes) -> MergeMessage:
     """Reads a line; msgspec.DecodeError says what is wrong with it."""
     return _decoder.decode(line)
+
+
+def merge_frames(lines: Iterable[bytes]) -> Iterator[bytes]:
+    """Messages' lines, in order, as the values of as few Kafka records as may be: each costs its readers as much as ten lines."""
+    frame: list[bytes] = []
+    size = 0
+    for line in lines:
+        if frame and size + len(line) > FRAME_BYTES:
+            yield b"\n".join(frame)
+            frame, size = [], 0
+        frame.append(line)
+        size += len(line) + 1
+    if frame:
+        yield b"\n".join(frame)
+
+
+def merge_lines(frame: bytes) -> list[bytes]:
+    """The lines in the value of a Kafka record of the merges topic."""
+    return frame.split(b"\n")
 
 
 def order_of_ids(one: str, two: str) -> tuple[str, str]:

@@ -123,7 +123,7 @@ class Ownership:
 
     async def merge(self, event: Any) -> None:
         """Takes a message about persons that are one; as `frame`."""
-        await self._join(event, Partition.apply_merge)
+        await self._join(event, Partition.apply_merges)
 
     async def _join(self, event: Any, apply: Callable[[Partition, bytes, int, int], None]) -> None:
         if self._closed:

@@ -18,7 +18,7 @@ from streams.partition import Taken
 from streams.replay import Replay
 from streams.rules import Rules
 from streams.worker.kafka_options import aiokafka_options
-from streams.worker.writer import CheckpointWriter
+from streams.worker.writer import CheckpointWriter, by_reader
 
 #: Claims so young may still be on their way through the workers that serve.
 _UNDECIDED_MS = 3_600_000
@@ -69,8 +69,8 @@ async def _replay(settings: Settings, history: History, progress: Callable[[int]
             totals += await _settle(made, writer)
             progress(made.events)
         totals += await _settle(made, writer)
-        for number, person, line in made.news:
-            await writer.write(number, Taken([], [], [(number, person, line)], []))
+        for number, told in by_reader(made.news).items():
+            await writer.write(number, Taken([], [], [(number, line) for line in told], []))
         await _hand_on(group, names, history)
     finally:
         await writer.close()

@@ -18,6 +18,7 @@ from aiokafka.errors import KafkaConnectionError, KafkaError, NodeNotReadyError,
 
 from ingest.contract.errors import FencedError, WriteError
 from ingest.contract.topics import TopicNames
+from streams.contract.merge import merge_frames
 from streams.partition import Taken
 
 log = logging.getLogger(__name__)
@@ -26,6 +27,14 @@ _BATCH_BYTES = 512 * 1024
 _MAX_REQUEST_BYTES = 900_000
 _STOP_SECONDS = 5
 _RETRY_SECONDS = 1
+
+
+def by_reader(merges: Iterable[tuple[int, bytes]]) -> dict[int, list[bytes]]:
+    """Messages' lines by the partition that they are for."""
+    found: dict[int, list[bytes]] = {}
+    for partition, line in merges:
+        found.setdefault(partition, []).append(line)
+    return found
 
 
 def patient(lookup: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
@@ -110,8 +119,9 @@ class CheckpointWriter:
             last = await self._send_batches(producer, self._names.changelog, partition, taken.records)
             await self._send_batches(producer, self._names.metrics, partition, taken.totals)
             told = [
-                await producer.send(self._names.merges, line, key=person, partition=merges_partition)
-                for merges_partition, person, line in taken.merges
+                await producer.send(self._names.merges, frame, partition=reader)
+                for reader, lines in by_reader(taken.merges).items()
+                for frame in merge_frames(lines)
             ]
             for line in taken.rejected:
                 await producer.send(self._names.rejected, line, partition=0)

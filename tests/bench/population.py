@@ -49,8 +49,8 @@ def simulate(plan: Settings, persons: int) -> Simulated:
             taken = partition.take(now)
             partition.commit(taken)
             merges = bool(taken.merges)
-            for _, _, line in taken.merges:
-                partition.apply_merge(line, 0, now)
+            for _, line in taken.merges:
+                partition.apply_merges(line, 0, now)
 
     for number, (_, frame) in enumerate(frames(past_days(plan, persons, DAYS), 1, 200)):
         partition.apply_frame(frame, 0, now)

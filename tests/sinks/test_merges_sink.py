@@ -30,6 +30,16 @@ def test_only_granted_merges_become_rows_and_claims_are_nothing_amiss() -> None:
     assert (insert.last, batch.skipped) == (13, 1)
 
 
+def test_every_line_of_a_frame_of_messages_is_looked_at() -> None:
+    batch = MergesBatch(3)
+    other = MergeMessage(kind="merged", person="a:2", target="u:1", clock=5, at=7)
+    claim = MergeMessage(kind="claim", person="a:3", target="u:1")
+    batch.add(10, b"\n".join([encode_merge(MERGED), b"nothing", encode_merge(claim), encode_merge(other)]))
+    (insert,) = batch.inserts()
+    assert [msgspec.json.decode(row.line)["person"] for row in insert.rows] == ["a:1", "a:2"]
+    assert batch.skipped == 1
+
+
 def test_it_goes_on_after_what_was_committed_although_few_records_become_rows(demo_settings: Settings) -> None:
     kind = Merges(demo_settings)
     committed = {0: 500, 1: 90, 2: None, 3: 7}

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ingest.contract.partition import partition_of
-from streams.contract.merge import MergeMessage, decode_merge, encode_merge, order_of_ids
+from streams.contract.merge import FRAME_BYTES, MergeMessage, decode_merge, encode_merge, merge_frames, merge_lines, order_of_ids
 from streams.contract.total import decode_total
 from streams.partition import Partition, Taken
 from streams.rules import Rules
@@ -64,7 +64,7 @@ class Cluster:
             if total.window in ("5m", "30m"):
                 self.active_now[number][total.app, total.facet, total.window] = total.value
         assert not taken.rejected
-        for partition, _, line in taken.merges:
+        for partition, line in taken.merges:
             message = decode_merge(line)
             if message.kind == "merged":
                 self.merged[message.person] = message.target
@@ -73,7 +73,7 @@ class Cluster:
 
     def deliver(self, number: int, upto: int) -> None:
         for line in self.inbox[number][:upto]:
-            self.partitions[number].apply_merge(line, 0, NOW)
+            self.partitions[number].apply_merges(line, 0, NOW)
 
     def settle(self) -> None:
         """Delivers until nobody has anything to say any more."""
@@ -83,7 +83,7 @@ class Cluster:
             for number in range(PARTITIONS):
                 lines, self.inbox[number] = self.inbox[number], []
                 for line in lines:
-                    self.partitions[number].apply_merge(line, 0, NOW)
+                    self.partitions[number].apply_merges(line, 0, NOW)
                 busy |= bool(self.checkpoint(number).merges) or bool(lines)
 
     def numbers(self) -> dict[Number, int]:
@@ -215,7 +215,27 @@ def test_a_merge_message_that_cannot_be_read_is_rejected() -> None:
     cluster = Cluster()
     for line in (b"{}", b"\xff", encode_merge(MergeMessage(kind="claim", person="a:elsewhere", target="u:x"))):
         for number in range(PARTITIONS):
-            cluster.partitions[number].apply_merge(line, 3, NOW)
+            cluster.partitions[number].apply_merges(line, 3, NOW)
     reasons = [msgspec.json.decode(line)["reason"] for partition in cluster.partitions for line in partition.take(NOW).rejected]
     assert sorted(set(reasons)) == ["bad_merge", "wrong_partition"]
     assert reasons.count("wrong_partition") == PARTITIONS - 1
+
+
+def test_a_bad_line_in_a_frame_of_messages_costs_the_others_nothing() -> None:
+    cluster = Cluster()
+    number = partition_of("a:9", PARTITIONS)
+    claim = encode_merge(MergeMessage(kind="claim", person="a:9", target="u:anna"))
+    cluster.partitions[number].apply_merges(b"{}\n" + claim, 3, NOW)
+    taken = cluster.partitions[number].take(NOW)
+    assert {decode_merge(line).kind for _, line in taken.merges} == {"merged"}
+    assert [(one["offset"], one["line"]) for one in map(msgspec.json.decode, taken.rejected)] == [(3, 0)]
+
+
+def test_messages_go_in_frames_of_bounded_size_in_order() -> None:
+    lines = [b"%05d" % number + b"x" * (number % 7 * 1000) for number in range(1000)]
+    lines.insert(500, b"y" * (FRAME_BYTES + 1))
+    frames = list(merge_frames(lines))
+    assert [line for frame in frames for line in merge_lines(frame)] == lines
+    assert len(frames) < 20
+    assert [frame for frame in frames if len(frame) > FRAME_BYTES] == [lines[500]]
+    assert list(merge_frames([])) == []

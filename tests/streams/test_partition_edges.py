@@ -159,7 +159,7 @@ def test_names_and_values_that_clients_make_up_take_no_more_than_so_much_memory(
 def test_an_event_of_a_merged_id_that_is_too_late_is_counted_as_late() -> None:
     partition = Partition(Rules(Plan(apps=[App(id="one")])), "t", 0, 1, {}, cached=10)
     claim = MergeMessage(kind="claim", person="a:1", target="u:1", clock=MIDNIGHT)
-    partition.apply_merge(encode_merge(claim), 0, MIDNIGHT)
+    partition.apply_merges(encode_merge(claim), 0, MIDNIGHT)
     apply(partition, view(MIDNIGHT - 60 * DAY, MIDNIGHT, "a:1"), view(MIDNIGHT - 5 * DAY, MIDNIGHT, "a:1"))
     taken(partition, MIDNIGHT)
     assert (partition.joiner.late_days, partition.joiner.late_hours) == (1, 1)

@@ -75,9 +75,7 @@ def test_a_shared_device_stays_with_whom_it_was_granted_to() -> None:
 def test_claims_that_whoever_serves_may_not_have_decided_yet_are_left_to_the_topic() -> None:
     """Both layouts grant a person to the first who claims it in the topic: the table of who is who is right for both."""
     made, _ = replayed(lived(), {}, undecided=0)
-    assert [
-        (message.kind, message.person, message.target) for message in map(decode_merge, (line for _, _, line in made.news))
-    ] == [
+    assert [(message.kind, message.person, message.target) for message in map(decode_merge, (line for _, line in made.news))] == [
         ("claim", "a:9", "u:anna"),
         ("claim", "a:9", "u:bert"),
     ]
@@ -88,7 +86,7 @@ def test_claims_that_whoever_serves_may_not_have_decided_yet_are_left_to_the_top
 
 def test_a_grant_that_nobody_has_made_yet_is_told_at_the_end() -> None:
     made, _ = replayed(lived(), {})
-    assert [(message.person, message.target) for message in map(decode_merge, (line for _, _, line in made.news))] == [
+    assert [(message.person, message.target) for message in map(decode_merge, (line for _, line in made.news))] == [
         ("a:9", "u:anna")
     ]
 
@@ -109,14 +107,14 @@ def test_a_handover_of_another_layout_is_passed_over() -> None:
             lines, other.inbox[number] = other.inbox[number], []
             handovers += [decode_merge(line) for line in lines if decode_merge(line).kind == "handover"]
             for line in lines:
-                other.partitions[number].apply_merge(line, 0, NOW)
+                other.partitions[number].apply_merges(line, 0, NOW)
             other.checkpoint(number)
     assert handovers
     for message in handovers:
         assert message.layout == cluster.rules.layout
         message.layout = "another"
         for partition in cluster.partitions:
-            partition.apply_merge(encode_merge(message), 0, NOW)
+            partition.apply_merges(encode_merge(message), 0, NOW)
     cluster.settle()
     assert cluster.numbers() == before
 

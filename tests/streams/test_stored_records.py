@@ -195,8 +195,8 @@ def settle(partition: Partition) -> None:
         partition.commit(taken)
         assert not taken.rejected
         messages = bool(taken.merges)
-        for _, _, message in taken.merges:
-            partition.apply_merge(message, 0, NOON)
+        for _, message in taken.merges:
+            partition.apply_merges(message, 0, NOON)
 
 
 def write() -> None:

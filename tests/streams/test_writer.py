@@ -70,7 +70,8 @@ def test_a_connection_that_closes_under_the_question_for_the_coordinator_costs_n
         writer = CheckpointWriter(topic_names(settings), aiokafka_options(settings.kafka))
         await writer.own(0)
         producer = writer.clients[0]
-        send, broken = producer.client.send, []
+        send = producer.client.send
+        broken: list[Any] = []
 
         async def send_once_into_nothing(node: int, request: Any, **more: Any) -> Any:
             if "FindCoordinator" in type(request).__name__ and not broken:
