@@ -5,7 +5,7 @@ Pure: the shell reads frames, writes what `take` gives in one transaction, and c
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
@@ -40,6 +40,8 @@ from streams.names import Names
 from streams.record import JoinRules, Record
 from streams.resolve import Resolver
 from streams.rules import Rules
+from streams.snapshot import Start
+from streams.snapshotting import SnapshotRule, Snapshotting, sum_since
 from streams.totals import Totals, TotalsState
 
 NOT_PERSONS = (STATE_KEY, CLOCK_KEY)
@@ -51,6 +53,7 @@ class Taken(NamedTuple):
     """What a checkpoint must write in one transaction.
 
     records, totals   (key, value) for this partition of the changelog (None: the record is gone), of the metrics topic
+    snapshot          (key, value) for the changelog as well, behind the records: what they all come to
     merges            (partition of the merges topic, line)
     rejected          lines
     """
@@ -59,6 +62,7 @@ class Taken(NamedTuple):
     totals: list[tuple[bytes, bytes]]
     merges: list[tuple[int, bytes]]
     rejected: list[bytes]
+    snapshot: Sequence[tuple[bytes, bytes]] = ()
 
 
 class Counters:
@@ -86,6 +90,8 @@ class Partition:
     base        person key -> encoded record, as recovered from the changelog; `commit` keeps it up to date
     partitions  how many events partitions there are
     summary     what its records come to, if that is known already
+    start       where a snapshot lets it start from (`start_of`)
+    snapshots   when another one is due
     """
 
     def __init__(
@@ -97,6 +103,8 @@ class Partition:
         base: dict[bytes, bytes],
         cached: int,
         summary: Summary | None = None,
+        start: Start | None = None,
+        snapshots: SnapshotRule = SnapshotRule(),  # noqa: B008 - it cannot be changed
     ) -> None:
         self.number = number
         self.counters = Counters()
@@ -114,6 +122,7 @@ class Partition:
         self._oldest = 0
         self._written_names = 0
         self._written_definitions: dict[str, str] = {}
+        self.snapshotting = Snapshotting(rules, snapshots, base, start)
         self.clock = decode_clock(base[CLOCK_KEY]) if CLOCK_KEY in base else 0
         self._names = Names()
         self._open_state()
@@ -124,9 +133,7 @@ class Partition:
         for clock in self._zone_clocks:
             clock.advance(self.clock)
         self.scopes = self._number_scopes(clocks)
-        self.totals = self.summed_afresh() if summary is None else self.empty_totals()
-        if summary is not None:
-            self.totals.restore(summary.totals)
+        self.totals = self._summed(summary, start)
         self.joiner = Joiner(rules, self.scopes, self.totals)
         self.identity = Identity(self._join_rules(), self._names, self.scopes, self.totals)
         # events under a merged id count nowhere here: they are joined into a record that is handed over
@@ -175,6 +182,13 @@ class Partition:
         totals = Totals(self._rules.gap_ms, lambda day: self._names.number(f"d{day}"))
         totals.forget_minutes(self.clock // 60_000 - _CLOCK_SLACK_MINUTES)
         return totals
+
+    def _summed(self, summary: Summary | None, start: Start | None) -> Totals:
+        if summary is not None:
+            totals = self.empty_totals()
+            totals.restore(summary.totals)
+            return totals
+        return self.summed_afresh() if start is None else sum_since(self.empty_totals(), self.scopes, self._base, start)
 
     def summed_afresh(self) -> Totals:
         """Totals made anew from the records as last committed: what the running ones must be equal to."""
@@ -331,14 +345,20 @@ class Partition:
 
     # --- checkpoints out
 
-    def take(self, now: int) -> Taken:
-        """What has changed since the last take, to be written in one transaction; `now` is the wall clock (ms, UTC)."""
+    def take(self, now: int, snapshot: bool | None = None) -> Taken:
+        """What has changed since the last take, to be written in one transaction; `now` is the wall clock (ms, UTC).
+
+        snapshot: whether with one of the totals; None: when it is due.
+        """
         records: list[tuple[bytes, bytes | None]] = [
             (person.encode(), encode_record(record)) for person, record in self._dirty.items()
         ]
         records += [(person.encode(), None) for person in self._forgotten - self._dirty.keys() if person.encode() in self._base]
         totals = self._emission.take(now, self._oldest)
-        if records:
+        due = self.snapshotting.is_due(now, len(records))
+        snapshot = due if snapshot is None else snapshot
+        pieces = self.snapshotting.take(now, self.totals, records, len(self._names)) if snapshot else []
+        if records or pieces:
             records.append((CLOCK_KEY, encode_clock(self.clock)))
             # what has left the plan stays defined: records hold events by it, for the case that it comes back
             definitions = self._written_definitions | self._rules.definitions
@@ -351,7 +371,7 @@ class Partition:
         ]
         self.joiner.add_late(self._stray_joiner)
         self._stray_joiner = Joiner(self._rules, self.scopes, self.empty_totals())
-        taken = Taken(records, totals, merges, self._rejected)
+        taken = Taken(records, totals, merges, self._rejected, pieces)
         self._dirty = {}
         self._forgotten = set()
         self._rejected = []
@@ -360,6 +380,7 @@ class Partition:
 
     def commit(self, taken: Taken) -> None:
         """The transaction of `taken` is through: its records are what the changelog holds."""
+        self.snapshotting.commit(taken.records)
         for key, value in taken.records:
             if value is None:
                 self._base.pop(key, None)

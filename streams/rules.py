@@ -28,6 +28,7 @@ class Rules:
     scopes       app and group ids -> Zone (the same object for the same zone)
     funnels      funnel ids -> where they are counted, and how
     definitions  what records already written depend on
+    fingerprint  the definitions, and what else decides what records contribute to totals
     """
 
     def __init__(self, plan: Plan) -> None:
@@ -61,6 +62,7 @@ class Rules:
             "project.session_gap_minutes": str(plan.project.session_gap_minutes),
             **{f"funnel {funnel.id}": _definition(funnel) for funnel in plan.funnels},
         }
+        self.fingerprint = msgspec.json.encode((self.apps, self.definitions), order="sorted").decode()
         self._props = properties_reader(plan)
 
     def traits_key(self, event: Any) -> tuple[Any, ...]:

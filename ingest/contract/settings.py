@@ -138,6 +138,10 @@ class WorkerSettings(Table, frozen=True, kw_only=True):
     checkpoint_records: Positive = 20_000
     #: Decoded records kept at hand per partition.
     cached_records: Positive = 50_000
+    #: The totals of a partition are written beside its records when that many have changed and that time has passed: who reads
+    #: them next need only sum up what has changed since.
+    snapshot_records: Positive = 5_000
+    snapshot_ms: Annotated[int, msgspec.Meta(ge=0, le=86_400_000)] = 120_000
     #: A worker that Kafka has not heard of for so long loses its partitions to the others.
     session_timeout_ms: Annotated[int, msgspec.Meta(ge=6_000, le=300_000)] = 30_000
     #: Health and metrics of this worker; 0 picks a free port.

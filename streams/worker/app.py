@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import logging
 from collections.abc import Awaitable, Callable, Collection
 from typing import Any
 
@@ -19,6 +20,8 @@ from ingest.contract.settings import Settings
 from ingest.contract.topics import topic_names
 from streams.partition import Partition, Summary
 from streams.rules import Rules
+from streams.snapshot import Start
+from streams.snapshotting import SnapshotRule, start_of
 from streams.worker.background import check_alive
 from streams.worker.consumer import InOrderConsumer
 from streams.worker.door import Door
@@ -32,6 +35,8 @@ from streams.worker.stats import Stats
 from streams.worker.store import FAUST_LOG, PersonTable
 from streams.worker.summing import summaries
 from streams.worker.writer import CheckpointWriter
+
+log = logging.getLogger(__name__)
 
 #: Between checkpoints once the worker has been told to stop.
 STOPPING_CHECKPOINT_S = 0.05
@@ -111,9 +116,22 @@ def make_app(settings: Settings) -> WorkerApp:
         raw = {"key_type": bytes, "value_type": bytes, "key_serializer": "raw", "value_serializer": "raw"}
         return app.topic(name, partitions=kafka.partitions, **raw)
 
+    snapshots = SnapshotRule(settings.worker.snapshot_records, settings.worker.snapshot_ms)
+    starts: dict[int, Start] = {}  # where a snapshot was found
+
     async def sum_up(numbers: Collection[int]) -> dict[int, Summary]:
         store = table.data
-        bases = {number: store.partition(number) for number in numbers}
+        for number in numbers:
+            starts.pop(number, None)
+            recovered = store.recovered(number)
+            start = start_of(rules, store.partition(number), recovered) if recovered is not None else None
+            if start is not None:
+                starts[number] = start
+            await asyncio.sleep(0)  # heartbeats and health between partitions
+        if starts:
+            changed = sum(len(start.before) for start in starts.values())
+            log.info("partitions %s go on from snapshots, %d records have changed since", sorted(starts), changed)
+        bases = {number: store.partition(number) for number in numbers if number not in starts}
         found = await summaries(settings, bases, kafka.partitions)
         # one that went and came back meanwhile has other records
         return {number: summary for number, summary in found.items() if store.partition(number) is bases[number]}
@@ -122,7 +140,8 @@ def make_app(settings: Settings) -> WorkerApp:
         base = table.data.partition(number)
         gc.disable()  # nothing of what a sum takes apart is garbage in a ring
         try:
-            return Partition(rules, names.events, number, kafka.partitions, base, settings.worker.cached_records, summary)
+            cached, start = settings.worker.cached_records, starts.pop(number, None)
+            return Partition(rules, names.events, number, kafka.partitions, base, cached, summary, start, snapshots)
         finally:
             gc.enable()
 

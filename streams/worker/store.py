@@ -12,6 +12,7 @@ from typing import Any
 from faust.stores.base import Store
 from faust.tables.table import Table
 
+from streams.snapshot import ChangelogReader, Recovered
 from streams.worker.ownership import Ownership
 
 #: Faust logs each service under its class's module; ours belong with its own.
@@ -28,6 +29,7 @@ class PartitionStore(Store):
         self.offsets: dict[int, int] = {}
         self.data: dict[Any, Any] = {}  # Faust looks at it; always empty
         self._generation: int | None = None  # of the group, at the last assignment
+        self._readers: dict[int, ChangelogReader] = {}
 
     @property
     def ownership(self) -> Ownership:
@@ -41,13 +43,16 @@ class PartitionStore(Store):
 
     def apply(self, number: int, records: Iterable[tuple[bytes, bytes | None]], last: int) -> None:
         """Takes over records of the changelog up to offset `last`; a value of None removes the key."""
-        known = self.partition(number)
-        for key, value in records:
-            if value is None:
-                known.pop(key, None)
-            else:
-                known[key] = value
+        reader = self._readers.get(number)
+        if reader is None:
+            reader = self._readers[number] = ChangelogReader(self.partition(number))
+        reader.read(records)
         self.offsets[number] = max(last, self.offsets.get(number, -1))
+
+    def recovered(self, number: int) -> Recovered | None:
+        """The snapshot that was read among the records of a partition, if any; once."""
+        reader = self._readers.pop(number, None)
+        return reader.found() if reader is not None else None
 
     # --- what Faust calls
 
@@ -63,16 +68,20 @@ class PartitionStore(Store):
             self.apply(message.partition, [(message.key, message.value)], message.offset)
 
     def reset_state(self) -> None:
-        self.partitions.clear()
-        self.offsets.clear()
+        for number in [*self.partitions, *self.offsets]:
+            self._drop(number)
+
+    def _drop(self, number: int) -> None:
+        self.partitions.pop(number, None)
+        self.offsets.pop(number, None)
+        self._readers.pop(number, None)
 
     async def on_rebalance(self, assigned: set[Any], revoked: set[Any], newly_assigned: set[Any], generation_id: int = 0) -> None:
         """Before recovery: forgets what is another's now, and fences whoever had what is ours now."""
         changelog = self.table.changelog_topic.topics
         lost = {tp.partition for tp in revoked if tp.topic in changelog}
         for number in lost:
-            self.partitions.pop(number, None)
-            self.offsets.pop(number, None)
+            self._drop(number)
         gained = {tp.partition for tp in newly_assigned if tp.topic in changelog}
         if self._generation is not None and generation_id != self._generation + 1:
             # The group has shared partitions out without this worker. Those that Faust thinks it has kept were perhaps another's:

@@ -116,7 +116,7 @@ class CheckpointWriter:
         producer = self._producers[partition]
         try:
             await producer.begin_transaction()
-            last = await self._send_batches(producer, self._names.changelog, partition, taken.records)
+            last = await self._send_batches(producer, self._names.changelog, partition, [*taken.records, *taken.snapshot])
             await self._send_batches(producer, self._names.metrics, partition, taken.totals)
             told = [
                 await producer.send(self._names.merges, frame, partition=reader)

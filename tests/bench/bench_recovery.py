@@ -1,9 +1,10 @@
 """How long a fresh worker takes to have a million persons back: `python -m tests.bench.bench_recovery [--persons 1000000]`.
 
 Writes their records (tests.bench.population) into the changelog of a real broker, in transactions as a worker writes them, and
-starts a worker on it. Beside what the worker says of its recovery: the limits, measured in the same run on a part of the same
-records (reading the changelog into a dictionary and nothing else; decoding every record), and the sum by its definition, record
-by record. Bytes a person: in the changelog, and in the worker's memory.
+starts a worker on it, which has to sum all of them up; then, when it has written its snapshots and was killed, and some records
+have changed since, another one. Beside what the workers say of their recovery: the limits, measured in the same run on a part of
+the same records (reading the changelog into a dictionary and nothing else; decoding every record), and the sum by its
+definition, record by record. Bytes a person: in the changelog, and in the worker's memory.
 """
 
 from __future__ import annotations
@@ -51,8 +52,8 @@ class Written(NamedTuple):
     value_bytes: int
 
 
-async def write(settings: Settings, simulated: Simulated, persons: int) -> Written:
-    """Writes the records of so many persons, each into its partition."""
+async def write(settings: Settings, simulated: Simulated, persons: int, seed: int = 1) -> Written:
+    """Writes the records of so many persons, each into its partition; those of another seed have other days."""
     partitions = settings.kafka.partitions
     writer = CheckpointWriter(topic_names(settings), aiokafka_options(settings.kafka))
     waiting: list[list[tuple[bytes, bytes | None]]] = [
@@ -62,7 +63,7 @@ async def write(settings: Settings, simulated: Simulated, persons: int) -> Writt
     try:
         for number in range(partitions):
             await writer.own(number)
-        for key, record in like(simulated, persons):
+        for key, record in like(simulated, persons, seed):
             number = partition_of(key.decode(), partitions)
             value = encode_record(record)
             value_bytes += len(value)
@@ -85,6 +86,7 @@ async def read(settings: Settings) -> tuple[list[dict[bytes, bytes]], float]:
         **aiokafka_options(settings.kafka),
         isolation_level="read_committed",
         enable_auto_commit=False,
+        auto_offset_reset="earliest",
         max_partition_fetch_bytes=4 << 20,
         fetch_max_bytes=64 << 20,
     )
@@ -128,6 +130,7 @@ def main() -> None:
     parser.add_argument("--persons", type=int, default=1_000_000)
     parser.add_argument("--simulated", type=int, default=2_000, help="persons who are simulated; the others are like them")
     parser.add_argument("--partitions", type=int, default=8)
+    parser.add_argument("--changed", type=int, default=20_000, help="persons whose records change after the snapshots")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -135,7 +138,7 @@ def main() -> None:
         port = free_port()
         text = DEMO_FILE.read_text() + (
             f'[kafka]\nbootstrap_servers = "{broker.start()}"\ntopic_prefix = "bench"\npartitions = {arguments.partitions}\n'
-            f"[worker]\nport = {port}\n"
+            f"[worker]\nport = {port}\nsession_timeout_ms = 6000\n"
         )
         path = folder / "footfall.toml"
         path.write_text(text)
@@ -143,7 +146,8 @@ def main() -> None:
         try:
             create_topics(settings)
             started = time.perf_counter()
-            written = asyncio.run(write(settings, simulate(settings, arguments.simulated), arguments.persons))
+            simulated = simulate(settings, arguments.simulated)
+            written = asyncio.run(write(settings, simulated, arguments.persons))
             records = written.persons + written.merged
             print(
                 f"wrote {written.persons:,} persons and {written.merged:,} ids merged into theirs in "
@@ -151,33 +155,44 @@ def main() -> None:
                 f"{written.value_bytes / records:.0f} a record; load {os.getloadavg()[0]:.1f}",
                 flush=True,
             )
-            recover(settings, path, port, written)
+            recover(settings, path, port, written, "without a snapshot")
+            asyncio.run(write(settings, simulated, arguments.changed, seed=2))
+            recover(settings, path, port, written, f"from snapshots, {arguments.changed:,} persons changed since")
             limits(settings)
         finally:
             broker.stop()
 
 
-def recover(settings: Settings, path: Path, port: int, written: Written) -> None:
-    """Starts a worker and prints what it says of its recovery."""
+def recover(settings: Settings, path: Path, port: int, written: Written, how: str) -> None:
+    """Starts a worker, prints what it says of its recovery, and kills it once it has written a checkpoint of each partition."""
     load = os.getloadavg()[0]
-    worker = Worker(path, path.with_suffix(".log"), port)
+    worker = Worker(path, path.with_suffix(f".{len(how)}.log"), port)
     try:
         wall = wait_summed(worker, 600)
         process = psutil.Process(worker.process.pid)
         memory, cpu_s = process.memory_info().rss, sum(process.cpu_times()[:4])  # with the processes that it has summed up in
         read_s = sum(float(one) for one in re.findall(r"recovered \d+ changelog records in (\S+) s", worker.said))
         summed_s = sum(float(one) for one in re.findall(r"persons summed up in (\S+) s", worker.said))
-        worker.stop()
+        until = time.perf_counter() + 60
+        while worker_checkpoints(worker) < settings.kafka.partitions and time.perf_counter() < until:
+            time.sleep(0.1)
     finally:
         worker.process.kill()
+        worker.process.wait()
     records = written.persons + written.merged
     print(
-        f"worker: ready {wall:.1f} s after its start; read {read_s:.2f} s ({records / read_s:,.0f} records/s), "
+        f"worker, {how}: ready {wall:.1f} s after its start; read {read_s:.2f} s ({records / read_s:,.0f} records/s), "
         f"summed {summed_s:.2f} s ({written.persons / summed_s:,.0f} persons/s), both {read_s + summed_s:.2f} s; "
         f"{cpu_s:.1f} s of CPU, start and all; "
         f"{memory / 1e6:,.0f} MB, {memory / written.persons:,.0f} bytes a person; load {load:.1f}",
         flush=True,
     )
+
+
+def worker_checkpoints(worker: Worker) -> float:
+    """How many it has written."""
+    found = re.findall(r"^footfall_worker_checkpoint_seconds_count (\S+)$", worker.metrics(), re.MULTILINE)
+    return float(found[0]) if found else 0.0
 
 
 def limits(settings: Settings) -> None:

@@ -25,8 +25,8 @@ pytestmark = [pytest.mark.broker, pytest.mark.slow]
 EXIT_FATAL = 70
 
 
-#: Kafka gives a dead worker's partitions away after that.
-SHORT_SESSION = "checkpoint_ms = 250\nsession_timeout_ms = 6000"
+#: Kafka gives a dead worker's partitions away after that. Snapshots come often: whoever takes over goes on from one.
+SHORT_SESSION = "checkpoint_ms = 250\nsession_timeout_ms = 6000\nsnapshot_records = 100\nsnapshot_ms = 500"
 
 
 @pytest.fixture
@@ -50,10 +50,11 @@ def test_a_worker_killed_three_times_while_events_flow_changes_no_number(rig: Ri
         feed.until(part)
         time.sleep(rng.random())
         worker.kill()
-    rig.worker()
+    last = rig.worker()
     feed.join()
     rig.wait_done()
     rig.assert_exact()
+    assert "go on from snapshots" in last.said
 
 
 def test_a_second_worker_that_joins_and_leaves_while_events_flow_changes_no_number(rig: Rig) -> None:
@@ -96,7 +97,7 @@ def test_workers_go_on_by_themselves_after_the_broker_was_killed_and_started_aga
 
 def test_a_worker_frozen_until_another_took_over_changes_no_number(broker: LocalBroker, tmp_path: Path) -> None:
     # seconds between checkpoints: when it goes on, it holds frames that it has to write
-    short = "checkpoint_ms = 2000\nsession_timeout_ms = 6000"
+    short = SHORT_SESSION.replace("250", "2000")
     with rig_on(broker.bootstrap, tmp_path, f"w{uuid.uuid4().hex[:10]}", short) as rig:
         frozen = rig.worker().wait_ready()
         other = rig.worker()

@@ -23,6 +23,9 @@ ROOT = Path(__file__).parents[2]
 DEMO = ROOT / "deploy" / "demo.toml"
 
 
+_QUICK_WORKER = "session_timeout_ms = 6000\ncheckpoint_ms = 250\nsnapshot_records = 200\nsnapshot_ms = 1000"
+
+
 class Stage:
     """A `footfall <command>` process with a health door."""
 
@@ -104,7 +107,7 @@ class Pipeline:
         self._replication = cluster.replication if cluster else 1
         self._kafka.start()
         self.stages: list[Stage] = []
-        self._worker, self._sinks = ("session_timeout_ms = 6000\ncheckpoint_ms = 250", "batch_ms = 300") if quick else ("", "")
+        self._worker, self._sinks = (_QUICK_WORKER, "batch_ms = 300") if quick else ("", "")
         self._collector = "" if spools else "spool_bytes = 0"
         self._plan = (plan or DEMO.read_text().replace('data_dir = "var"', "")) + more
         self.config = folder / "footfall.toml"

@@ -1,0 +1,206 @@
+"""A partition that starts from a snapshot of its totals has the same totals as one that sums all its records up."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable, Sequence
+
+import pytest
+from hypothesis import HealthCheck, event, given, settings
+from hypothesis import strategies as st
+
+from streams.codec import STATE_KEY
+from streams.partition import Partition, Taken
+from streams.rules import Rules
+from streams.snapshot import PIECE_BYTES, SNAPSHOT_KEY, ChangelogReader, digest, snapshot_records
+from streams.snapshotting import SnapshotRule, start_of
+from streams.totals import NOW_MINUTES, Key, TotalsState
+from tests.streams.plain import PlainEvent
+from tests.streams.test_partition_properties import (
+    BASES,
+    DAY,
+    HOUR,
+    PARTITIONS,
+    PERSONS,
+    ZONES,
+    events_from,
+    frame_of,
+    plan_of,
+)
+
+Changes = list[tuple[bytes, bytes | None]]
+NOW = 1_795_312_800_000
+#: When time alone makes a snapshot due.
+OFTEN = SnapshotRule(records=1, passed_ms=0)
+
+
+def written(taken: Taken) -> Changes:
+    """What a checkpoint puts into the changelog, in order."""
+    return [*taken.records, *taken.snapshot]
+
+
+def compacted(changes: Changes, upto: int) -> Changes:
+    """The log when compaction has come so far: of each key only the last there is."""
+    last = {key: index for index, (key, _) in enumerate(changes[:upto])}
+    return [change for index, change in enumerate(changes) if index >= upto or last[change[0]] == index]
+
+
+def read_again(rules: Rules, changes: Iterable[tuple[bytes, bytes | None]]) -> tuple[Partition, bool, dict[bytes, bytes]]:
+    """A partition made from the log; whether from a snapshot; its records."""
+    records: dict[bytes, bytes] = {}
+    reader = ChangelogReader(records)
+    reader.read(changes)
+    recovered = reader.found()
+    start = start_of(rules, records, recovered) if recovered is not None else None
+    return Partition(rules, "t", 0, PARTITIONS, records, cached=2, start=start), start is not None, records
+
+
+def assert_as_summed_afresh(partition: Partition, now: int, records: dict[bytes, bytes]) -> None:
+    afresh = partition.summed_afresh()
+    assert {key: value for key, value in partition.totals.values().items() if value} == {
+        key: value for key, value in afresh.values().items() if value
+    }
+    oldest = now // 60_000 - max(NOW_MINUTES.values()) + 1  # a snapshot has forgotten those before
+    assert minutes_since(partition.totals.state(), oldest) == minutes_since(afresh.state(), oldest)
+    assert partition.snapshotting.digest == digest(records)
+
+
+def minutes_since(state: TotalsState, oldest: int) -> dict[tuple[int, int, int], int]:
+    return {
+        (*where, minute): persons
+        for where, found in state.minutes.items()
+        for minute, persons in found.items()
+        if persons and minute >= oldest
+    }
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@given(st.data())
+def test_totals_from_a_snapshot_are_those_of_all_records(data: st.DataObject) -> None:
+    base = int(data.draw(BASES).timestamp() * 1000)
+    late_days = data.draw(st.sampled_from([5, 45]))
+    rules = Rules(plan_of(data.draw(ZONES), data.draw(ZONES), late_days))
+    changes: Changes = []
+    partition, *_ = read_again(rules, changes)
+    used = 0
+    for _ in range(data.draw(st.integers(2, 5))):
+        base += data.draw(st.sampled_from([0, 0, 1, 2, 9, 40])) * DAY
+        now = base + 21 * HOUR
+        partition.apply_frame(frame_of(data.draw(events_from(base, late_days))), 0, now)
+        if data.draw(st.booleans()) and data.draw(st.booleans()):
+            partition.forget(data.draw(st.sampled_from(PERSONS)))
+        taken = partition.take(now, snapshot=data.draw(st.booleans()))
+        changes += written(taken)
+        partition.commit(taken)
+        if data.draw(st.booleans()):
+            log = compacted(changes, data.draw(st.integers(0, len(changes))))
+            partition, from_snapshot, records = read_again(rules, log)
+            used += from_snapshot
+            assert_as_summed_afresh(partition, now, records)
+            if data.draw(st.booleans()):
+                changes = log
+    event(f"from a snapshot {min(used, 2)} times or more")
+
+
+def traffic(seed: int, persons: Sequence[str], days: int = 3) -> list[PlainEvent]:
+    rng = random.Random(seed)
+    found = []
+    for number in range(300):
+        received = NOW + seed * DAY - rng.randrange(days * DAY)
+        name = rng.choice(["app_launch", "view", "pay"])
+        who = rng.choice(persons)
+        time = received - rng.randrange(HOUR)
+        found.append(PlainEvent(who, rng.choice(["one", "two"]), name, time, received, "ios", id=f"{seed}/{number}"))
+    return found
+
+
+def lived(rules: Rules, rounds: int = 4, snapshot: int = 1) -> Changes:
+    """The log of a partition that wrote a snapshot in the round of that number only."""
+    partition, *_ = read_again(rules, [])
+    changes: Changes = []
+    for number in range(rounds):
+        partition.apply_frame(frame_of(traffic(number, PERSONS)), 0, NOW + number * DAY)
+        taken = partition.take(NOW + number * DAY, snapshot=number == snapshot)
+        assert bool(taken.snapshot) == (number == snapshot)
+        changes += written(taken)
+        partition.commit(taken)
+    return changes
+
+
+@pytest.fixture
+def rules() -> Rules:
+    return Rules(plan_of("Asia/Shanghai", "UTC", 45))
+
+
+def test_what_changed_behind_the_snapshot_is_counted(rules: Rules) -> None:
+    partition, from_snapshot, records = read_again(rules, lived(rules))
+    assert from_snapshot
+    assert_as_summed_afresh(partition, NOW + 3 * DAY, records)
+
+
+def test_a_snapshot_of_other_records_than_those_that_are_there_is_not_used(rules: Rules) -> None:
+    changes = lived(rules)
+    at = next(index for index, (key, _) in enumerate(changes) if key.startswith(SNAPSHOT_KEY))
+    # a compaction beyond the snapshot took away what some records were then
+    assert not read_again(rules, compacted(changes, len(changes)))[1]
+    # one that ends before it took nothing of it
+    assert read_again(rules, compacted(changes, at))[1]
+    # a record that it knows of is missing
+    without = next(index for index, (key, _) in enumerate(changes) if key.startswith(b"u:"))
+    lost = compacted(changes, at)
+    lost = [change for change in lost if change != changes[without]] if changes[without] in lost else lost[1:]
+    assert not read_again(rules, [change for change in lost if change[0] != changes[without][0]])[1]
+
+
+def test_a_snapshot_by_other_definitions_is_not_used(rules: Rules) -> None:
+    records: dict[bytes, bytes] = {}
+    reader = ChangelogReader(records)
+    reader.read(lived(rules))
+    recovered = reader.found()
+    assert recovered is not None
+    assert start_of(rules, records, recovered) is not None
+    plan = plan_of("Asia/Shanghai", "UTC", 45)
+    fewer = Rules(plan_of("Asia/Shanghai", "UTC", 45))
+    fewer.fingerprint = Rules(type(plan)(project=plan.project, horizons=plan.horizons, apps=plan.apps[:1])).fingerprint
+    assert start_of(fewer, records, recovered) is None
+    del records[STATE_KEY]  # it speaks of names that are nowhere
+    assert start_of(rules, records, recovered) is None
+
+
+def test_a_snapshot_that_is_not_whole_is_none_and_a_newer_whole_one_counts() -> None:
+    values = {Key("active_users", 1, facet, "day", 20_000 + facet): facet * 7_919 for facet in range(1, 200_000)}
+    pieces = snapshot_records(TotalsState(values, {}), 1, "{}", 0, 0)
+    assert len(pieces) >= 3
+    assert all(len(value) < PIECE_BYTES + 100 for _, value in pieces)
+    for broken in (pieces[1:], pieces[:-1], [*pieces[:1], *pieces[2:]], [(key, value[:-1]) for key, value in pieces]):
+        reader = ChangelogReader({})
+        reader.read(broken)
+        assert reader.found() is None
+        reader.read([(b"u:1", b"x"), *pieces, (b"u:1", b"y")])
+        found = reader.found()
+        assert found is not None
+        assert found.before == {b"u:1": b"x"}
+    small = snapshot_records(TotalsState({}, {}), 2, "{}", 0, 0)
+    reader = ChangelogReader({})
+    reader.read(compacted([*pieces, *small], len(pieces) + len(small)))  # the end of the first lies before the second
+    found = reader.found()
+    assert found is not None
+    assert found.snapshot != b""
+
+
+def test_a_snapshot_is_due_when_enough_has_changed_and_time_has_passed(rules: Rules) -> None:
+    def partition(rule: SnapshotRule) -> Partition:
+        one = Partition(rules, "t", 0, PARTITIONS, {}, cached=2, snapshots=rule)
+        one.apply_frame(frame_of(traffic(0, PERSONS)), 0, NOW)
+        return one
+
+    assert not partition(SnapshotRule(records=1000, passed_ms=0)).take(NOW).snapshot
+    often = partition(OFTEN)
+    taken = often.take(NOW)
+    assert taken.snapshot
+    often.commit(taken)
+    assert not often.take(NOW + 1000).snapshot, "nothing has changed"
+    seldom = partition(SnapshotRule(records=1, passed_ms=60_000))
+    seldom.commit(seldom.take(NOW))
+    seldom.apply_frame(frame_of(traffic(1, PERSONS)), 0, NOW + DAY)
+    assert not seldom.take(NOW + 30_000).snapshot
