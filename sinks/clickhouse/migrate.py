@@ -12,7 +12,7 @@ from clickhouse_connect.driver.exceptions import ClickHouseError
 from ingest.contract.errors import WriteError
 from ingest.contract.settings import Settings
 from sinks.clickhouse.ddl import Migration, checksum, migrations_of, statements, to_apply
-from sinks.clickhouse.plan import AppRow, plan_rows
+from sinks.clickhouse.plan import AppRow, FunnelRow, funnel_rows, plan_rows
 from sinks.clickhouse.topology import Topology, topology_of
 from sinks.contract.tables import EVENTS
 
@@ -92,7 +92,7 @@ def _ensure_ttl(client: Client, days: int, topology: Topology) -> None:
 
 
 def _ensure_plan(client: Client, settings: Settings) -> None:
-    """Writes the plan's apps, groups and layout where they differ from what is there."""
+    """Writes the plan's apps, groups, funnels and layout where they differ from what is there."""
     now = int(time.time() * 1000)
     rows = client.query("SELECT id, name, time_zone, population, kind FROM plan_apps FINAL WHERE NOT removed").result_rows
     there = {AppRow(*row) for row in rows}
@@ -106,6 +106,16 @@ def _ensure_plan(client: Client, settings: Settings) -> None:
             "{zone:String}, {population:UInt64}, {kind:String}, {removed:Bool}, {written:Int64}",
             parameters=dict(zip(("id", "name", "zone", "population", "kind", "removed", "written"), row, strict=True)),
         )
+    rows = client.query("SELECT id, app, steps FROM plan_funnels FINAL WHERE NOT removed").result_rows
+    known, funnels = {FunnelRow(*row) for row in rows}, set(funnel_rows(settings))
+    kept = {one[:2] for one in funnels}
+    for funnel in sorted(funnels ^ known):
+        if funnel in funnels or funnel[:2] not in kept:
+            client.command(
+                "INSERT INTO plan_funnels (id, app, steps, removed, written) "
+                "SELECT {id:String}, {app:String}, {steps:UInt8}, {removed:Bool}, {written:Int64}",
+                parameters={**funnel._asdict(), "removed": funnel not in funnels, "written": now},
+            )
     layout = client.command("SELECT argMax(layout, since) FROM layouts")
     if str(layout) != settings.project.layout:
         client.command(

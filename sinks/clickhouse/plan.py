@@ -1,4 +1,4 @@
-"""What of the plan goes into ClickHouse: its apps and groups, so that dashboards have names, zones and populations."""
+"""What of the plan goes into ClickHouse: apps and groups with names, zones and populations, and the lengths of funnels."""
 
 from __future__ import annotations
 
@@ -15,6 +15,19 @@ class AppRow(NamedTuple):
     time_zone: str
     population: int
     kind: str
+
+
+class FunnelRow(NamedTuple):
+    """A funnel, of an app or group, and how many steps it has."""
+
+    id: str
+    app: str
+    steps: int
+
+
+def funnel_rows(plan: Plan) -> list[FunnelRow]:
+    """Funnels in the plan's order."""
+    return [FunnelRow(one.id, one.app, len(one.steps)) for one in plan.funnels]
 
 
 def plan_rows(plan: Plan) -> list[AppRow]:

@@ -9,11 +9,12 @@ METRICS = "metrics"
 REJECTED = "rejected"
 PERSON_MERGES = "person_merges"
 PLAN_APPS = "plan_apps"
+PLAN_FUNNELS = "plan_funnels"
 LAYOUTS = "layouts"
 TOPICS = "topics"
 MIGRATIONS = "migrations"
 
-TABLES = (EVENTS, METRICS, REJECTED, PERSON_MERGES, PLAN_APPS, LAYOUTS, TOPICS, MIGRATIONS)
+TABLES = (EVENTS, METRICS, REJECTED, PERSON_MERGES, PLAN_APPS, PLAN_FUNNELS, LAYOUTS, TOPICS, MIGRATIONS)
 
 
 class View(NamedTuple):
@@ -134,8 +135,8 @@ VIEWS: tuple[View, ...] = (
             "step_conversion",
             "drop_off",
         ),
-        "Persons who entered a funnel on the day, by step: conversion from the first step, from the one before, and how many "
-        'were lost on the way to this one. breakdown "" is all of them, else a facet of the funnel\'s segment.',
+        "Persons who entered a funnel on the day, by step (all that the plan has): conversion from the first step, from the one "
+        'before, and how many were lost on the way. breakdown "" is all of them, else a facet of the funnel\'s segment.',
     ),
     View(
         "funnel_time",

@@ -19,7 +19,7 @@ ONE = "CREATE TABLE IF NOT EXISTS one {on_cluster} (a Int8)\nENGINE = {engine:Me
 @pytest.mark.clickhouse
 def test_a_new_database_gets_every_table_and_every_view_of_the_catalogue(any_clickhouse: tuple[Client, Settings]) -> None:
     client, settings = any_clickhouse
-    assert migrate(client, settings) == ["tables", "merges", "violations", "rejection_ids", "views"]
+    assert migrate(client, settings) == ["tables", "merges", "violations", "rejection_ids", "plan_funnels", "views"]
     names = {row[0] for row in client.query("SELECT name FROM system.tables WHERE database = currentDatabase()").result_rows}
     assert names == set(TABLES) | {view.name for view in VIEWS}
     for view in VIEWS:
@@ -35,6 +35,7 @@ def test_a_second_run_changes_nothing(any_clickhouse: tuple[Client, Settings]) -
     assert client.query("SELECT * FROM migrations ORDER BY number, applied").result_rows == before
     assert client.query("SELECT count() FROM layouts").result_rows == [(1,)]
     assert client.query("SELECT count() FROM plan_apps").result_rows == [(4,)]
+    assert client.query("SELECT count() FROM plan_funnels").result_rows == [(1,)]
 
 
 @pytest.mark.clickhouse
@@ -87,6 +88,19 @@ def test_apps_follow_the_plan_also_when_one_is_taken_out(client: Client, demo_se
         ("harbor", "It's \\ Harbor 银行", "Asia/Shanghai", "app"),
         ("pioneer", "Pioneer Bank", "Asia/Shanghai", "app"),
     ]
+
+
+def test_funnels_follow_the_plan_also_when_one_is_taken_out(client: Client, demo_settings: Settings) -> None:
+    there = "SELECT id, app, steps FROM plan_funnels FINAL WHERE NOT removed ORDER BY id, app"
+    assert client.query(there).result_rows == [("transfer", "harbor", 5)]
+    (funnel,) = demo_settings.funnels
+    shorter = msgspec.structs.replace(funnel, steps=funnel.steps[:3])
+    more = msgspec.structs.replace(funnel, id="other", app="all")
+    migrate(client, msgspec.structs.replace(demo_settings, funnels=[shorter, more]))
+    assert client.query(there).result_rows == [("other", "all", 5), ("transfer", "harbor", 3)]
+    moved = msgspec.structs.replace(more, id="transfer")
+    migrate(client, msgspec.structs.replace(demo_settings, funnels=[moved]))
+    assert client.query(there).result_rows == [("transfer", "all", 5)]
 
 
 def test_a_gap_in_the_numbers_is_an_error() -> None:

@@ -140,14 +140,24 @@ def test_a_funnel_step_that_nobody_reached_on_a_day_is_a_row_too(put: Put, ask: 
         (1, 100, 100, 100, 1.0, 1.0, 0),
         (2, 60, 100, 100, 0.6, 0.6, 40),
         (3, 15, 60, 100, 0.15, 0.25, 45),
-    ]
+        (4, 0, 15, 100, 0.0, 0.0, 15),
+        (5, 0, 0, 100, 0.0, 0.0, 0),
+    ], "the plan has two more steps, which nobody has ever reached"
     found = ask(f"SELECT step, users, drop_off FROM funnel WHERE {where} AND day = '{DAY + timedelta(days=1)}' ORDER BY step")
-    assert found == [(1, 4, 0), (2, 0, 4), (3, 0, 0)]
+    assert found == [(1, 4, 0), (2, 0, 4), (3, 0, 0), (4, 0, 0), (5, 0, 0)]
     assert ask(f"SELECT step, users FROM funnel WHERE {where} AND breakdown = 'platform:ios' ORDER BY step") == [
         (1, 8),
         (2, 0),
         (3, 0),
+        (4, 0),
+        (5, 0),
     ]
+
+
+def test_a_funnel_that_the_plan_has_no_more_is_as_long_as_anybody_came(put: Put, ask: Ask) -> None:
+    put("funnel_users", 5, "gone:1")
+    put("funnel_users", 2, "gone:2")
+    assert ask("SELECT step, users FROM funnel WHERE funnel = 'gone' ORDER BY step") == [(1, 5), (2, 2)]
 
 
 def test_times_to_convert_are_told_by_the_middle_of_their_buckets(put: Put, ask: Ask) -> None:

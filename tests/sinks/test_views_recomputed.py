@@ -19,7 +19,7 @@ from ingest.contract.zones import Zone, day_of_date
 from sinks.clickhouse.migrate import migrate
 from sinks.clickhouse.store import open_store
 from sinks.contract.tables import VIEWS
-from tests.sinks.views_told import PLAN, POPULATION, SCOPES, Row, Told, months, tell
+from tests.sinks.views_told import PLAN, POPULATION, SCOPES, STEPS, Row, Told, months, tell
 
 pytestmark = pytest.mark.clickhouse
 
@@ -203,11 +203,11 @@ def funnel(told: Told) -> Rows:
     for row in told.of("funnel_users", "day"):
         name, number, *rest = row.facet.split(":")
         entered[row.app, name, ":".join(rest), row.day][int(number)] = row.value
-        if row.value > 0:
+        if row.value > 0:  # of a funnel that the plan has no more
             longest[row.app, name] = max(longest.get((row.app, name), 0), int(number))
     found: Rows = []
     for key, steps in entered.items():
-        for step in range(1, longest[key[:2]] + 1):
+        for step in range(1, STEPS.get(key[:2], longest.get(key[:2], 0)) + 1):
             users, first = steps.get(step, 0), steps.get(1, 0)
             before = users if step == 1 else steps.get(step - 1, 0)
             found.append((*key, step, users, before, first, ratio(users, first), ratio(users, before), before - users))

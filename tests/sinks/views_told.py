@@ -49,6 +49,7 @@ app = "all"
 steps = [{ event = "look" }, { event = "turn" }]
 """
 SCOPES = {"north": "America/New_York", "south": "Asia/Kolkata", "west": "Pacific/Auckland", "all": "Europe/Berlin"}
+STEPS = {("north", "buy"): 4, ("all", "read"): 2}
 POPULATION = {"north": 400, "west": 90, "all": 1000}
 FACETS = ("", "platform:ios", "platform:web", "version:9.1:b", "scene:dining", "activity:paying")
 
@@ -114,8 +115,8 @@ def _keys(rng: random.Random, last: date) -> Iterator[Key]:
                     yield (metric, app, "", "day", start(day), day, -1)
             for n in rng.sample(range(31), 8):
                 yield ("retained_users", app, f"d{n}", "day", start(day), day, -1)
-            for funnel in {"north": ["buy"], "all": ["read"]}.get(app, []):
-                for step in range(1, rng.randint(2, 4) if funnel == "buy" else 2):
+            for funnel in {"north": ["buy", "old"], "all": ["read"]}.get(app, []):
+                for step in range(1, rng.randint(2, 6) if funnel != "read" else 2):
                     yield ("funnel_users", app, f"{funnel}:{step}", "day", start(day), day, -1)
                     yield ("funnel_users", app, f"{funnel}:{step}:platform:ios", "day", start(day), day, -1)
                 for bucket in (0, 10, 63, 64, 66, 4096):

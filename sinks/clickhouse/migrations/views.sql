@@ -213,7 +213,8 @@ SELECT app, item AS scene, window, day, facet_share.active_users AS scene_users,
 FROM facet_share
 WHERE kind = 'scene';
 
--- Steps that nobody reached have no total: they are rows here all the same, up to the last step that anybody ever reached.
+-- Steps that nobody reached have no total: they are rows here all the same, as many as the plan has. Of a funnel that was taken out
+-- of the plan, up to the last step that anybody ever reached.
 CREATE OR REPLACE VIEW funnel {on_cluster} AS
 SELECT entries.app AS app, entries.funnel AS funnel, entries.breakdown AS breakdown, entries.day AS day, step,
     entries.by_step[step] AS users, if(step = 1, users, entries.by_step[toUInt8(step - 1)]) AS previous_users,
@@ -230,9 +231,16 @@ FROM (
     GROUP BY app, funnel, breakdown, day
 ) AS entries
 INNER JOIN (
-    SELECT app, splitByChar(':', facet)[1] AS funnel, max(toUInt8OrZero(splitByChar(':', facet)[2])) AS steps
-    FROM totals
-    WHERE metric = 'funnel_users' AND window = 'day' AND value > 0
+    SELECT app, funnel, if(max(planned) > 0, max(planned), max(number)) AS steps
+    FROM (
+        SELECT app, splitByChar(':', facet)[1] AS funnel, toUInt8OrZero(splitByChar(':', facet)[2]) AS number, 0 AS planned
+        FROM totals
+        WHERE metric = 'funnel_users' AND window = 'day' AND value > 0
+        UNION ALL
+        SELECT app, id AS funnel, 0 AS number, plan_funnels.steps AS planned
+        FROM plan_funnels FINAL
+        WHERE NOT removed
+    )
     GROUP BY app, funnel
 ) AS lengths ON lengths.app = entries.app AND lengths.funnel = entries.funnel
 ARRAY JOIN arrayMap(one -> toUInt8(one), range(1, lengths.steps + 1)) AS step;
