@@ -146,13 +146,16 @@ VIEWS: tuple[View, ...] = (
     View(
         "monthly",
         ("metric", "app", "facet", "month", "value"),
-        "Every number that a month has: distinct users of the month; launches, usage_ms, sessions and new_users added up.",
+        "Every number that a month has. Distinct users of the month; launches, usage_ms, sessions, new_users, resurrected_users "
+        "and dormant_users added up; and, where there are any, dau_average (over the app's days in the month), stickiness "
+        "(dau_average / active users of the month), launches_per_user, usage_ms_per_user, sessions_per_user (of an active user "
+        "of the month) and usage_ms_per_session. What does not add up (returning and retained users, funnels) has no month.",
     ),
     View(
         "month_on_month",
         ("metric", "app", "facet", "month", "value", "previous", "change", "unfinished"),
-        "A month beside the one before; change is 0.1 for 10 % more, NULL where there was nothing before. unfinished is 1 for "
-        "the app's last month, which goes on.",
+        "A month of any number of `monthly` beside the one before; change is 0.1 for 10 % more, NULL where there was nothing "
+        "before. unfinished is 1 for the app's last month, which goes on.",
     ),
     View(
         "year_on_year",
@@ -162,7 +165,7 @@ VIEWS: tuple[View, ...] = (
     View(
         "app_rank",
         ("metric", "facet", "window", "day", "app", "value", "place"),
-        "Apps in order of a number (active_users, launches, usage_ms, sessions, new_users) of a day or month; place 1 has most.",
+        "Apps in order of a number: those of a day, active_users of 7d and 30d too, and those of `monthly`; place 1 has most.",
     ),
     View(
         "typical_hour_curve",

@@ -185,6 +185,33 @@ def test_months_are_compared_with_the_month_and_the_year_before(put: Put, ask: A
     ]
 
 
+def test_figures_of_a_month_are_per_day_and_per_active_user_and_are_compared_too(put: Put, ask: Ask) -> None:
+    for day, users in ((date(2026, 10, 30), 8), (date(2026, 11, 1), 10), (date(2026, 11, 4), 30)):
+        put("active_users", users, day=day)
+        put("launches", 3 * users, day=day)
+    put("sessions", 50)
+    put("usage_ms", 6_000_000)
+    put("active_users", 16, "", date(2026, 10, 1), window="month")
+    put("active_users", 25, "", MONTH, window="month")
+    found: dict[str, float] = dict(ask(f"SELECT metric, value FROM monthly WHERE month = '{MONTH}'"))
+    assert found == {
+        "active_users": 25,
+        "launches": 120,
+        "sessions": 50,
+        "usage_ms": 6_000_000,
+        "dau_average": 10,  # 40 on the four days that there were
+        "stickiness": 0.4,
+        "launches_per_user": 4.8,
+        "sessions_per_user": 2,
+        "usage_ms_per_user": 240_000,
+        "usage_ms_per_session": 120_000,
+    }
+    compared = "SELECT previous, change FROM month_on_month WHERE metric = 'dau_average' AND month = '2026-11-01'"
+    assert ask(compared) == [(4.0, 1.5)]  # the app's first day was the last but one of October
+    ranked = "SELECT app, value, place FROM app_rank WHERE metric = 'launches_per_user' AND day = '2026-11-01'"
+    assert ask(ranked) == [("harbor", 4.8, 1)]
+
+
 def test_a_month_in_which_nobody_came_any_more_is_a_fall_to_nothing(put: Put, ask: Ask) -> None:
     for month, facet, users in ((MONTH, "", 9), (date(2026, 10, 1), "", 8), (date(2026, 10, 1), "platform:ios", 5)):
         put("active_users", users, facet, month, window="month")

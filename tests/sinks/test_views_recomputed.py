@@ -23,7 +23,7 @@ from tests.sinks.views_told import PLAN, POPULATION, SCOPES, STEPS, Row, Told, m
 
 pytestmark = pytest.mark.clickhouse
 
-SUMMED = ("launches", "usage_ms", "sessions", "new_users")
+SUMMED = ("launches", "usage_ms", "sessions", "new_users", "resurrected_users", "dormant_users")
 Rows = list[tuple[Any, ...]]
 
 
@@ -234,7 +234,31 @@ def monthly(told: Told) -> Rows:
     for row in told.rows:
         if row.metric in SUMMED and row.window == "day":
             sums[row.metric, row.app, row.facet, row.day.replace(day=1)] += row.value
-    return found + [(*key, value) for key, value in sums.items()]
+    return found + [(*key, value) for key, value in sums.items()] + _figures(told, sums)
+
+
+def _figures(told: Told, sums: dict[tuple[str, str, str, date], int]) -> Rows:
+    dau, mau = _day_users(told), _day_users(told, "month")
+    users: dict[tuple[str, str, date], int] = defaultdict(int)
+    for (app, facet, day), value in dau.items():
+        users[app, facet, day.replace(day=1)] += value
+    found: Rows = []
+    for app, facet, month in {*users, *mau, *(key[1:] for key in sums)}:
+        known = [day for scope, any_facet, day in dau if scope == app and any_facet == ""]
+        first, last = max(month, min(known)), min(months(month, 1) - timedelta(days=1), max(known))
+        days, of_month = (last - first).days + 1, mau[app, facet, month]
+        launches, usage, sessions = (sums.get((name, app, facet, month), 0) for name in ("launches", "usage_ms", "sessions"))
+        for name, part, whole in (
+            ("dau_average", users[app, facet, month], days),
+            ("stickiness", users[app, facet, month] / max(days, 1), of_month),
+            ("launches_per_user", launches, of_month),
+            ("usage_ms_per_user", usage, of_month),
+            ("sessions_per_user", sessions, of_month),
+            ("usage_ms_per_session", usage, sessions),
+        ):
+            if part > 0 and whole > 0:
+                found.append((name, app, facet, month, part / whole))
+    return found
 
 
 def compared(by: int) -> Callable[[Told], Rows]:
@@ -256,12 +280,15 @@ def compared(by: int) -> Callable[[Told], Rows]:
 
 
 def app_rank(told: Told) -> Rows:
-    ranked = ("active_users", *SUMMED)
     values = [(metric, facet, "month", month, app, value) for metric, app, facet, month, value in monthly(told)]
-    values += [(row.metric, row.facet, "day", row.day, row.app, row.value) for row in told.rows if row.window == "day"]
+    values += [
+        (row.metric, row.facet, row.window, row.day, row.app, row.value)
+        for row in told.rows
+        if row.window in ("day", "7d", "30d") and row.metric not in ("retained_users", "funnel_users", "funnel_conversions")
+    ]
     among: dict[tuple[Any, ...], list[tuple[str, int]]] = defaultdict(list)
     for one in values:
-        if one[0] in ranked and one[4] != "all":
+        if one[0] != "overlap_users" and one[4] != "all":
             among[one[:4]].append((one[4], one[5]))
     return [(*key, app, value, 1 + sum(other > value for _, other in apps)) for key, apps in among.items() for app, value in apps]
 
@@ -369,11 +396,11 @@ def told(engine: Client, request: pytest.FixtureRequest) -> Told:
 
 
 def _comparable(rows: Rows) -> list[str]:
-    """Rows in an order of their own, floats to nine digits; instants without a zone."""
+    """Rows in an order of their own, numbers to nine digits; instants without a zone."""
 
     def cell(value: Any) -> Any:
-        if isinstance(value, float):
-            return round(value, 9) + 0.0
+        if isinstance(value, (int, float)):
+            return float(f"{value:.9g}") + 0.0
         return value.replace(tzinfo=None) if isinstance(value, datetime) else value
 
     return sorted(repr(tuple(cell(value) for value in row)) for row in rows)

@@ -258,59 +258,60 @@ FROM (
 )
 GROUP BY app, funnel, day;
 
--- Users of a month are counted as such; what adds up over days is added up.
+-- Users of a month are counted as such; what adds up over days is added up: nobody is new, resurrected or becomes dormant twice in a
+-- month. Figures made of these are per day that the app had in the month (dau_average), and per active user of the month.
 CREATE OR REPLACE VIEW monthly {on_cluster} AS
-SELECT metric, app, facet, totals.day AS month, value
+SELECT metric, app, facet, totals.day AS month, toFloat64(totals.value) AS value
 FROM totals
 WHERE window = 'month'
 UNION ALL
-SELECT metric, app, facet, toStartOfMonth(totals.day) AS month, sum(totals.value) AS value
+SELECT metric, app, facet, toStartOfMonth(totals.day) AS month, toFloat64(sum(totals.value)) AS value
 FROM totals
-WHERE window = 'day' AND metric IN ('launches', 'usage_ms', 'sessions', 'new_users')
-GROUP BY metric, app, facet, month;
+WHERE window = 'day' AND metric IN ('launches', 'usage_ms', 'sessions', 'new_users', 'resurrected_users', 'dormant_users')
+GROUP BY metric, app, facet, month
+UNION ALL
+SELECT figure.1 AS metric, of_month.app AS app, of_month.facet AS facet, of_month.month AS month, figure.2 / figure.3 AS value
+FROM (
+    SELECT app, facet, toStartOfMonth(totals.day) AS month, sumIf(totals.value, window = 'month') AS mau,
+        sumIf(totals.value, metric = 'active_users' AND window = 'day') AS user_days, sumIf(totals.value, metric = 'usage_ms') AS usage_ms,
+        sumIf(totals.value, metric = 'launches') AS launches, sumIf(totals.value, metric = 'sessions') AS sessions
+    FROM totals
+    WHERE metric IN ('active_users', 'launches', 'usage_ms', 'sessions') AND window IN ('day', 'month')
+    GROUP BY app, facet, month
+) AS of_month
+INNER JOIN (SELECT app, min(dau.day) AS first, max(dau.day) AS last FROM dau WHERE facet = '' GROUP BY app) AS lived
+    ON lived.app = of_month.app
+ARRAY JOIN arrayFilter(one -> one.2 > 0 AND one.3 > 0, [
+    ('dau_average', user_days, least(toLastDayOfMonth(of_month.month), last) - greatest(of_month.month, first) + 1 AS days),
+    ('stickiness', user_days, days * mau), ('launches_per_user', launches, mau), ('usage_ms_per_user', usage_ms, mau),
+    ('sessions_per_user', sessions, mau), ('usage_ms_per_session', usage_ms, sessions)]) AS figure;
 
 -- A month in which nobody was there any more is a row too: its change is -1.
 CREATE OR REPLACE VIEW month_on_month {on_cluster} AS
-SELECT both.metric AS metric, both.app AS app, both.facet AS facet, both.month AS month, both.this AS value, both.before AS previous,
-    if(previous = 0, NULL, value / previous - 1) AS change, both.month >= reached.last_month AS unfinished
+SELECT both.metric AS metric, both.app AS app, both.facet AS facet, both.of AS month, both.this AS value, both.before AS previous,
+    if(previous = 0, NULL, value / previous - 1) AS change, month >= reached.last_month AS unfinished
 FROM (
-    SELECT metric, app, facet, month, sum(of_month) AS this, sum(of_before) AS before
-    FROM (
-        SELECT metric, app, facet, month, value AS of_month, 0 AS of_before
-        FROM monthly
-        UNION ALL
-        SELECT metric, app, facet, addMonths(monthly.month, 1) AS month, 0 AS of_month, value AS of_before
-        FROM monthly
-    )
-    GROUP BY metric, app, facet, month
-) AS both
-INNER JOIN (
-    SELECT app, max(monthly.month) AS last_month
+    SELECT metric, app, facet, addMonths(monthly.month, after) AS of, sumIf(monthly.value, after = 0) AS this,
+        sumIf(monthly.value, after > 0) AS before
     FROM monthly
-    GROUP BY app
-) AS reached ON reached.app = both.app
-WHERE both.month <= reached.last_month;
+    ARRAY JOIN [0, 1] AS after
+    GROUP BY metric, app, facet, of
+) AS both
+INNER JOIN (SELECT app, max(monthly.month) AS last_month FROM monthly GROUP BY app) AS reached ON reached.app = both.app
+WHERE both.of <= reached.last_month;
 
 CREATE OR REPLACE VIEW year_on_year {on_cluster} AS
-SELECT both.metric AS metric, both.app AS app, both.facet AS facet, both.month AS month, both.this AS value, both.before AS previous,
-    if(previous = 0, NULL, value / previous - 1) AS change, both.month >= reached.last_month AS unfinished
+SELECT both.metric AS metric, both.app AS app, both.facet AS facet, both.of AS month, both.this AS value, both.before AS previous,
+    if(previous = 0, NULL, value / previous - 1) AS change, month >= reached.last_month AS unfinished
 FROM (
-    SELECT metric, app, facet, month, sum(of_month) AS this, sum(of_before) AS before
-    FROM (
-        SELECT metric, app, facet, month, value AS of_month, 0 AS of_before
-        FROM monthly
-        UNION ALL
-        SELECT metric, app, facet, addMonths(monthly.month, 12) AS month, 0 AS of_month, value AS of_before
-        FROM monthly
-    )
-    GROUP BY metric, app, facet, month
-) AS both
-INNER JOIN (
-    SELECT app, max(monthly.month) AS last_month
+    SELECT metric, app, facet, addMonths(monthly.month, after) AS of, sumIf(monthly.value, after = 0) AS this,
+        sumIf(monthly.value, after > 0) AS before
     FROM monthly
-    GROUP BY app
-) AS reached ON reached.app = both.app
-WHERE both.month <= reached.last_month;
+    ARRAY JOIN [0, 12] AS after
+    GROUP BY metric, app, facet, of
+) AS both
+INNER JOIN (SELECT app, max(monthly.month) AS last_month FROM monthly GROUP BY app) AS reached ON reached.app = both.app
+WHERE both.of <= reached.last_month;
 
 -- Apps among each other, groups aside; equal values have the same rank.
 CREATE OR REPLACE VIEW app_rank {on_cluster} AS
@@ -318,11 +319,11 @@ SELECT metric, facet, window, day, app, value, rank() OVER (PARTITION BY metric,
 FROM (
     SELECT metric, facet, 'month' AS window, month AS day, app, value
     FROM monthly
-    WHERE metric IN ('active_users', 'launches', 'usage_ms', 'sessions', 'new_users')
+    WHERE metric != 'overlap_users'
     UNION ALL
-    SELECT metric, facet, 'day' AS window, totals.day AS day, app, totals.value AS value
+    SELECT metric, facet, totals.window AS window, totals.day AS day, app, toFloat64(totals.value) AS value
     FROM totals
-    WHERE totals.window = 'day' AND metric IN ('active_users', 'launches', 'usage_ms', 'sessions', 'new_users')
+    WHERE totals.window IN ('day', '7d', '30d') AND metric NOT IN ('retained_users', 'funnel_users', 'funnel_conversions')
 )
 WHERE app IN (SELECT id FROM apps WHERE kind = 'app');
 
