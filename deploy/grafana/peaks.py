@@ -26,14 +26,27 @@ LEFT JOIN (
 ORDER BY hour"""
 
 _WEEKDAYS = "['Monday', 'Tuesday', 'Wednesday', 'Thursday', 'Friday', 'Saturday', 'Sunday']"
-_HEAT_COLUMNS = ",\n    ".join(f'sumIf(active_users, hour = {hour}) / days AS "{hour:02}"' for hour in range(24))
+_HEAT_COLUMNS = ",\n    ".join(f'avgOrNullIf(users, hour = {hour}) AS "{hour:02}"' for hour in range(24))
+# A day has the hours that its clock shows: one that is left out is no quiet one, and one that comes twice is no double one.
+_SHOWN = """arrayDistinct(arrayMap(at -> toHour(at), arrayFilter(at -> toDate(at) = day,
+        arrayMap(n -> toDateTime(day, zone) + n * 3600, range(25)))))"""
 _HEAT = f"""{ZONE}
-SELECT {_WEEKDAYS}[toDayOfWeek(day)] AS "Weekday", uniqExact(day) AS days,
+SELECT {_WEEKDAYS}[toDayOfWeek(shown.day)] AS "Weekday",
     {_HEAT_COLUMNS}
-FROM hourly_active_users
-WHERE {APP} AND {FACET} AND {DAYS} AND day < today
-GROUP BY toDayOfWeek(day)
-ORDER BY toDayOfWeek(day)"""
+FROM (
+    SELECT day, hour
+    FROM dau
+    ARRAY JOIN {_SHOWN} AS hour
+    WHERE {APP} AND facet = '' AND {DAYS} AND day < today
+) AS shown
+LEFT JOIN (
+    SELECT day, hour, max(active_users) AS users
+    FROM hourly_active_users
+    WHERE {APP} AND {FACET} AND {DAYS}
+    GROUP BY day, hour
+) AS seen ON seen.day = shown.day AND seen.hour = shown.hour
+GROUP BY toDayOfWeek(shown.day)
+ORDER BY toDayOfWeek(shown.day)"""
 
 _PEAKS = f"""{ZONE}
 SELECT toDateTime(day, zone) AS time, peak_users AS "Peak"
@@ -67,6 +80,7 @@ _RECORD = f"{ZONE}\nSELECT {{column}} FROM hourly_peak WHERE {APP} AND {FACET} A
 def dashboard() -> Dashboard:
     """The dashboard."""
     clock = "Clock hours of the app's zone."
+    twice = "An hour that the clock shows twice, as it goes back, is the fuller of the two."
     tops = [
         stat(
             "Peak so far today",
@@ -134,7 +148,7 @@ def dashboard() -> Dashboard:
                         "Today against the typical curve",
                         explain(
                             "分时活跃: active users of each clock hour today; median and mean of the workdays (or weekends, as "
-                            "today is) of the four weeks before. The last hour of today goes on.",
+                            f"today is) of the four weeks before. The last hour of today goes on. {twice}",
                             ACTIVE_USERS,
                         ),
                         table(_CURVE),
@@ -151,14 +165,14 @@ def dashboard() -> Dashboard:
                     grid(
                         "Hour by weekday",
                         explain(
-                            f"Heat map: mean active users of an hour, by weekday, over the whole days in the time range. {clock}",
+                            "Heat map: mean active users of an hour, by weekday, over the whole days in the time range on which "
+                            f"anybody came. {clock} {twice}",
                             ACTIVE_USERS,
                         ),
                         table(_HEAT),
                         "short",
                         size=(24, 9),
                         heat="\\d\\d",
-                        overrides=[override("days", {"hidden": True})],
                     ),
                 ],
             ),

@@ -171,7 +171,7 @@ VIEWS: tuple[View, ...] = (
         "typical_hour_curve",
         ("app", "facet", "day_class", "hour", "mean_users", "median_users", "days"),
         "Active users of each clock hour over the 28 days before the app's last (those on which anybody came); day_class is all, "
-        "workday or weekend.",
+        "workday or weekend. An hour that the clock shows twice counts once, as the fuller of the two.",
     ),
     View(
         "peak_today",
