@@ -14,11 +14,12 @@ def dashboards() -> list[Dashboard]:
     return [page.dashboard() for page in pages]
 
 
-def files() -> dict[str, str]:
-    """File name -> content, the same each time."""
+def files(time_zone: str = "browser") -> dict[str, str]:
+    """File name -> content, the same each time. time_zone: that of the axes and of "today", "browser" or an IANA one."""
     found = dashboards()
     titles = {one.uid: one.title.removeprefix("Footfall: ").capitalize() for one in found}
     return {
-        f"{one.uid.removeprefix('footfall-')}.json": json.dumps(encode(one, titles), ensure_ascii=False, indent=1) + "\n"
+        f"{one.uid.removeprefix('footfall-')}.json": json.dumps(encode(one, titles, time_zone), ensure_ascii=False, indent=1)
+        + "\n"
         for one in found
     }

@@ -269,8 +269,8 @@ def variable(name: str, label: str, description: str, query: str) -> Json:
     }
 
 
-def encode(dashboard: Dashboard, titles: Mapping[str, str]) -> Json:
-    """The dashboard's JSON. titles: uid -> title of all dashboards, for links between them."""
+def encode(dashboard: Dashboard, titles: Mapping[str, str], time_zone: str) -> Json:
+    """The dashboard's JSON. titles: uid -> title of all dashboards, to link them; time_zone: "browser" or an IANA one."""
     links = [
         {"type": "link", "title": title, "url": f"/d/{uid}", "keepTime": True, "includeVars": True, "icon": "", "tags": []}
         for uid, title in titles.items()
@@ -287,7 +287,7 @@ def encode(dashboard: Dashboard, titles: Mapping[str, str]) -> Json:
         "graphTooltip": 1,
         "refresh": dashboard.refresh,
         "time": {"from": dashboard.since, "to": "now"},
-        "timezone": "browser",
+        "timezone": time_zone,
         "weekStart": "monday",
         "annotations": {"list": []},
         "links": links,

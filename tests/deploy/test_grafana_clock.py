@@ -1,10 +1,13 @@
-"""Dashboards and the clock: the days on which an hour is left out or comes twice."""
+"""Dashboards and the clock: whose zone axes are in, and the days on which an hour is left out or comes twice."""
 
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from datetime import date, timedelta
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -18,6 +21,7 @@ from sinks.clickhouse.store import open_store
 from tests.deploy.grafana_demo import demo_plan
 from tests.deploy.grafana_macros import Range, expand_sql
 
+ROOT = Path(__file__).parents[2]
 ZONE = Zone("America/New_York")
 VARIABLES = {"app": "rural", "facet": "any"}
 #: Sundays on which New York's clock goes back and forward.
@@ -77,3 +81,18 @@ def test_an_hour_that_comes_twice_is_two_on_the_time_axis_and_for_the_peak(clien
     assert len({row["time"] for row in hours}) == 25
     (peak,) = ask(client, "Peaks", AUTUMN, AUTUMN)
     assert (peak["Peak hour"], peak["Users in it"], peak["Share of DAU"]) == (1, 30, 0.75)
+
+
+def test_axes_go_by_the_browser_or_by_the_plans_zone(tmp_path: Path) -> None:
+    assert {json.loads(text)["timezone"] for text in files().values()} == {"browser"}
+    plan = tmp_path / "footfall.toml"
+    plan.write_text((ROOT / "deploy" / "demo.toml").read_text().replace("Asia/Shanghai", "Asia/Tokyo"))
+    command = [sys.executable, "-m", "deploy.grafana", "--plan", str(plan), str(tmp_path / "boards")]
+    subprocess.run(command, cwd=ROOT, check=True)
+    written = {path.name: json.loads(path.read_text(encoding="utf-8")) for path in (tmp_path / "boards").iterdir()}
+    assert {name: board["timezone"] for name, board in written.items()} == dict.fromkeys(files(), "Asia/Tokyo")
+    for name, board in written.items():
+        assert board | {"timezone": "browser"} == json.loads(files()[name])
+    missing = subprocess.run([*command[:-2], "nowhere.toml"], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert missing.returncode == 1
+    assert "nowhere.toml does not exist" in missing.stderr
