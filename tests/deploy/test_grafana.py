@@ -25,6 +25,7 @@ from sinks.front.opening import open_front
 from streams.contract.catalogue import CATALOGUE
 from tests.deploy.grafana_demo import Demo, fill, last_day, make_demo
 from tests.deploy.grafana_macros import Range, expand_sql
+from tests.deploy.grafana_units import unit_of, units_of_column, units_of_promql
 from tests.ports import free_port
 
 FOLDER = Path(__file__).parents[2] / "deploy" / "grafana"
@@ -313,10 +314,28 @@ def test_a_panel_says_what_it_shows(board: str, panel: dict[str, Any]) -> None:
 
 @PANELS
 def test_a_panel_has_units(board: str, panel: dict[str, Any]) -> None:
-    units = {panel["fieldConfig"]["defaults"]["unit"]}
+    units = {panel["fieldConfig"]["defaults"].get("unit", "none at all")}
     for one in panel["fieldConfig"]["overrides"]:
         units |= {found["value"] for found in one["properties"] if found["id"] == "unit"}
-    assert units <= UNITS
+    assert units <= UNITS, f"{board}, {panel['title']}: Grafana has no unit {units - UNITS} that makes sense here"
+
+
+@pytest.mark.clickhouse
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_the_unit_is_that_of_the_numbers(engine: Engine, case: Case) -> None:
+    if not case.is_sql:
+        unit, allowed = unit_of(case.panel, ""), units_of_promql(case.target["expr"])
+        assert unit in allowed, f"{case}: {unit!r} instead of {allowed} for {case.target['expr']}"
+        return
+    answer = engine.ask(case.target["rawSql"])
+    x = case.panel["options"].get("xField")
+    for name, type_name in zip(answer.names, answer.types, strict=True):
+        if kind(type_name) != "number" or name == x:
+            continue
+        values = [float(value) for value in answer.column(name) if value is not None]
+        unit = unit_of(case.panel, name)
+        allowed = units_of_column(name, values, means=case.panel["title"] == "Hour by weekday")
+        assert unit in allowed, f"{case}, {name}: {unit!r} instead of {allowed} for {sorted(values)[:3]} ... {max(values)}"
 
 
 @PANELS
