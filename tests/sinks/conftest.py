@@ -21,6 +21,9 @@ from sinks.clickhouse.migrate import migrate
 from sinks.clickhouse.store import Store, open_store
 from sinks.front.engine import Engine
 from sinks.front.server import Front, User
+from tests.sinks.console_page import browser as browser
+from tests.sinks.console_page import page as page
+from tests.sinks.console_page import rig as rig
 
 
 @pytest.fixture

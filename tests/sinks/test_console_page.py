@@ -3,131 +3,15 @@
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Iterator
 from datetime import date, timedelta
-from typing import Any
-
-import msgspec
-import pytest
 
 from deploy.rejected.mending import MENDING
-from ingest.contract.settings import read_settings
 from ingest.reasons import Reason
-from sinks.api.routes import routes
-from sinks.clickhouse.migrate import migrate
-from sinks.clickhouse.store import open_store
-from tests.conftest import DEMO
-from tests.sinks.chromium import Chromium, program
-from tests.sinks.console_rig import Rig, fill
+from tests.sinks.chromium import Chromium
+from tests.sinks.console_page import FILLED, NEEDED, PANELS, TODAY, choose, now, number, panel_rows, plain, table
+from tests.sinks.console_rig import Rig
 
-pytestmark = [
-    pytest.mark.clickhouse,
-    pytest.mark.skipif(program() is None, reason="no Chromium on this machine (Debian: apt-get install chromium)"),
-]
-
-PLAN = read_settings(DEMO.read_text(), {})
-PLAN = msgspec.structs.replace(PLAN, funnels=[msgspec.structs.replace(one, by="platform") for one in PLAN.funnels])
-PANELS = ("hours", "funnel", "events", "history", "heat", "retention", "overlap", "quality", "pipeline")
-READY = "document.body.dataset.ready === 'yes' && document.getElementById('status').dataset.state === 'live'"
-TODAY = "2026-11-21"
-#: How many colours fill a chart's lines, bars or cells, on all of its canvases: those of text, axes and ground do not count.
-FILLED = """(() => {
-    const probe = document.createElement('canvas').getContext('2d');
-    const code = (colour) => {
-        probe.fillStyle = colour;
-        return parseInt(probe.fillStyle.slice(1), 16);
-    };
-    const style = getComputedStyle(document.documentElement);
-    const names = ['page', 'card', 'text', 'muted', 'line', 'grid'];
-    const ground = new Set(names.map((one) => code(style.getPropertyValue('--' + one).trim())));
-    const counts = new Map();
-    for (const canvas of document.querySelectorAll('#CHART canvas')) {
-        const copy = Object.assign(document.createElement('canvas'), { width: canvas.width, height: canvas.height });
-        const read = copy.getContext('2d', { willReadFrequently: true });
-        read.drawImage(canvas, 0, 0);
-        const data = read.getImageData(0, 0, canvas.width, canvas.height).data;
-        for (let at = 0; at < data.length; at += 4) {
-            const colour = (data[at] << 16) | (data[at + 1] << 8) | data[at + 2];
-            if (data[at + 3] === 255 && !ground.has(colour)) counts.set(colour, (counts.get(colour) ?? 0) + 1);
-        }
-    }
-    return [...counts.values()].filter((pixels) => pixels >= 60).length;
-})()"""
-#: chart -> how many colours fill it at least.
-CHARTS = {"hours": 1, "funnel": 1, "history": 1, "heat": 4, "retention": 4, "overlap": 3}
-
-
-@pytest.fixture(scope="module")
-def rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
-    plan = msgspec.structs.replace(PLAN, data_dir=str(tmp_path_factory.mktemp("page") / "var"))
-    store = open_store(plan)
-    client = store.client()
-    migrate(client, plan)
-    made = Rig(plan, store, client)
-    fill(made, plan)
-    yield made
-    made.close()
-    client.close()
-    store.close()
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chromium]:
-    made = Chromium(program() or "", tmp_path_factory.mktemp("chromium"))
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def page(browser: Chromium, rig: Rig) -> Iterator[Chromium]:
-    """The console at 1280, light, English; whatever a test does, nothing complains and nothing is asked of anybody else."""
-    browser.screen(1280)
-    browser.open(rig.url + "/docs")
-    browser.wait("document.querySelectorAll('section').length")
-    browser.value("localStorage.clear()")
-    browser.open(rig.url)
-    browser.wait(READY)
-    yield browser
-    check(browser, rig)
-
-
-def check(browser: Chromium, rig: Rig) -> None:
-    assert browser.complaints == []
-    assert [url for url in browser.requests if not url.startswith((rig.url + "/", "data:", "about:"))] == []
-
-
-def number(page: Chromium, name: str) -> str:
-    return str(page.value(f"document.querySelector('[data-number={name}]').textContent"))
-
-
-def table(page: Chromium, panel: str) -> list[list[str]]:
-    """The body of a panel's table."""
-    script = (
-        f"[...document.querySelectorAll('#{panel}-table tbody tr')].map((row) => [...row.cells].map((cell) => cell.textContent))"
-    )
-    found: list[list[str]] = page.value(script)
-    return found
-
-
-def panel_rows(panel: str) -> str:
-    """A script: how many rows the body of a panel's table has."""
-    return f"document.querySelectorAll('#{panel}-table tbody tr').length"
-
-
-def plain(text: str) -> int:
-    return int(re.sub(r"\D", "", text))
-
-
-def choose(page: Chromium, select: str, value: str) -> None:
-    page.value(
-        f"{{ const it = document.getElementById('{select}'); it.value = '{value}'; it.dispatchEvent(new Event('change')); }}"
-    )
-
-
-def now(rig: Rig, app: str = "harbor", facet: str = "") -> dict[str, Any]:
-    row: dict[str, Any] = rig.get(f"/api/v1/now?app={app}&facet={facet}").json()["rows"][0]
-    return row
+pytestmark = NEEDED
 
 
 def test_errors_and_questions_to_others_would_be_noticed(page: Chromium) -> None:
@@ -138,70 +22,6 @@ def test_errors_and_questions_to_others_would_be_noticed(page: Chromium) -> None
     assert sum("Content Security Policy" in one for one in page.complaints) >= 2, "the page may do neither"
     assert not page.value("window.foreign")
     page.complaints.clear()
-
-
-# --- looks --------------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("width", "dark", "language", "title"),
-    [
-        pytest.param(1280, False, "zh-CN", "今日分时活跃", id="wide-light-Chinese"),
-        pytest.param(390, True, "en-US", "Today by hour", id="phone-dark-English"),
-        pytest.param(1280, True, "en-US", "Today by hour", id="wide-dark-English"),
-        pytest.param(390, False, "zh-CN", "今日分时活跃", id="phone-light-Chinese"),
-    ],
-)
-def test_the_page_is_whole_in_every_width_colour_and_language(
-    browser: Chromium, rig: Rig, width: int, dark: bool, language: str, title: str
-) -> None:
-    browser.screen(width, dark=dark, language=language)
-    browser.open(rig.url + "/docs")
-    browser.value("localStorage.clear()")
-    browser.open(rig.url)
-    browser.wait(READY)
-    assert browser.value("document.getElementById('hours-title').textContent") == title
-    assert browser.value("document.documentElement.lang").startswith(language[:2])
-    assert browser.value("document.documentElement.dataset.theme") == ("dark" if dark else "light")
-    assert browser.value("document.documentElement.scrollWidth") <= width, "nothing to scroll sideways"
-    for panel in PANELS:
-        box = browser.value(f"document.querySelector('[data-panel={panel}]').getBoundingClientRect().toJSON()")
-        assert 0 <= box["left"] < box["right"] <= width, panel
-        assert box["height"] > 60, panel
-    for chart, colours in CHARTS.items():
-        browser.wait(f"{FILLED.replace('CHART', chart)} >= {colours}")
-    # Light text on dark or the other way round, by a good margin.
-    luminance = "((colour) => colour.match(/[0-9.]+/g).slice(0, 3).reduce((sum, one) => sum + Number(one) / 3, 0))"
-    text, ground = (
-        browser.value(f"{luminance}(getComputedStyle(document.body).{name})") for name in ("color", "backgroundColor")
-    )
-    assert (text > ground) is dark
-    assert abs(text - ground) > 150
-    untranslated = browser.value("[...document.querySelectorAll('[data-t]')].filter((one) => !one.textContent).length")
-    assert untranslated == 0
-    check(browser, rig)
-
-
-def test_language_and_colours_are_chosen_and_remembered(page: Chromium, rig: Rig) -> None:
-    page.value("document.getElementById('language').click()")
-    assert page.value("document.getElementById('funnel-title').textContent") == "今日漏斗"
-    assert page.value("document.getElementById('metric').options[0].textContent") == "日活跃 DAU"
-    page.value("document.getElementById('theme').click()")
-    page.value("document.getElementById('theme').click()")
-    assert page.value("document.documentElement.dataset.theme") == "dark"
-    page.open(rig.url)
-    page.wait(READY)
-    assert page.value("document.documentElement.lang + document.documentElement.dataset.theme") == "zh-CNdark"
-
-
-def test_a_chart_without_its_cells_would_be_noticed(page: Chromium) -> None:
-    for chart in ("heat", "retention", "overlap"):
-        page.wait(f"{FILLED.replace('CHART', chart)} >= {CHARTS[chart]}")
-        page.value(
-            f"{{ const it = echarts.getInstanceByDom(document.getElementById('{chart}'));"
-            " it.setOption({ animation: false, series: [{ data: [] }] }); it.getZr().flush(); }"
-        )
-        assert page.value(FILLED.replace("CHART", chart)) == 0, chart
 
 
 def test_every_reason_has_words(page: Chromium) -> None:
@@ -435,13 +255,3 @@ def test_a_lost_connection_is_said_and_mended_by_itself(page: Chromium, rig: Rig
     page.wait("document.getElementById('status').dataset.state === 'lost'")
     rig.console.ending.clear()
     page.wait("document.getElementById('status').dataset.state === 'live'", 15)
-
-
-def test_the_api_is_documented_on_a_page_made_of_openapi(browser: Chromium, rig: Rig) -> None:
-    browser.screen(390, dark=True)
-    browser.open(rig.url + "/docs")
-    browser.wait("document.querySelectorAll('section').length > 5")
-    headings = browser.value("[...document.querySelectorAll('h2')].map((one) => one.textContent)")
-    assert headings == [f"GET {route.path}" for route in routes(PLAN)] + ["GET /api/v1/openapi.json"]
-    assert browser.value("document.documentElement.scrollWidth") <= 390
-    check(browser, rig)

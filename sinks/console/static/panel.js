@@ -131,13 +131,28 @@ export const axis = (more = {}) => ({
 
 export const legend = () => ({ top: 0, right: 0, type: "scroll", icon: "roundRect", itemWidth: 14, itemHeight: 4, textStyle: { color: colour("muted") } });
 
-/** A heat map's options. cells: [x, y, value] */
+/** A heat map's options. cells: [x, y, value]; labels: cells say their values, and need no scale of colours above them. */
 export function heat(columns, rows, cells, most, format, labels = false) {
   return {
-    grid: { left: 4, right: 6, top: 6, bottom: 6, outerBoundsMode: "same", outerBoundsContain: "axisLabel" },
+    grid: { left: 4, right: 6, top: labels ? 6 : 30, bottom: 6, outerBoundsMode: "same", outerBoundsContain: "axisLabel" },
     xAxis: axis({ type: "category", data: columns, splitLine: { show: false } }),
     yAxis: axis({ type: "category", data: rows, inverse: true, splitLine: { show: false } }),
-    visualMap: { show: false, min: 0, max: most || 1, inRange: { color: [colour("low"), colour("accent")] } },
+    visualMap: {
+      show: !labels,
+      type: "continuous",
+      orient: "horizontal",
+      top: 8,
+      right: 6,
+      padding: 0,
+      itemWidth: 8,
+      itemHeight: 120,
+      textGap: 8,
+      min: 0,
+      max: most || 1,
+      text: [format(most), format(0)],
+      textStyle: { color: colour("muted") },
+      inRange: { color: [colour("low"), colour("accent")] },
+    },
     series: [
       {
         type: "heatmap",
