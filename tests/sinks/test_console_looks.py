@@ -95,3 +95,32 @@ def test_the_api_is_documented_on_a_page_made_of_openapi(browser: Chromium, rig:
     assert headings == [f"GET {route.path}" for route in routes(PLAN)] + ["GET /api/v1/openapi.json"]
     assert browser.value("document.documentElement.scrollWidth") <= 390
     check(browser, rig)
+
+
+def test_the_documentation_is_in_chinese_too(browser: Chromium, rig: Rig) -> None:
+    document = rig.get("/api/v1/openapi.json").json()
+    texts = {document["info"]["description"]}
+    for operation in (path["get"] for path in document["paths"].values()):
+        texts |= {operation["summary"], operation.get("description", "")}
+        texts |= {one["description"] for one in operation.get("parameters", [])}
+    texts |= {schema.get("description", "") for schema in document["components"]["schemas"].values()}
+    wanted = {" ".join(text.split()) for text in texts} - {""}
+    browser.screen(390, language="zh-CN")
+    browser.open(rig.url + "/docs")
+    browser.value("localStorage.clear()")
+    browser.open(rig.url + "/docs")
+    browser.wait("document.querySelectorAll('section').length > 5")
+    assert set(browser.value("import('/docs-words.js').then(({ TEXTS }) => Object.keys(TEXTS))")) == wanted
+    shown = browser.value("document.getElementById('main').innerText")
+    assert [text for text in wanted if text in shown] == []
+    assert "已发布的指标，可分页或导出。指标目录中的全部数值" in shown
+    assert "整数 1–100" in shown
+    # What is left in Latin letters are names: no two words of a sentence follow each other.
+    prose = """[...document.querySelectorAll('#main p, #main h3, #main td:not(:has(code)), #main th')]
+        .map((one) => one.textContent).filter((text) => /[A-Za-z]{2,} [a-z]{2,} [a-z]{2,}/.test(text))"""
+    assert browser.value(prose) == []
+    assert browser.value("document.documentElement.scrollWidth") <= 390
+    browser.value("document.getElementById('language').click()")
+    assert "Published numbers, paged or exported. Every number" in browser.value("document.getElementById('main').innerText")
+    browser.value("localStorage.clear()")
+    check(browser, rig)
