@@ -260,6 +260,7 @@ GROUP BY app, funnel, day;
 
 -- Users of a month are counted as such; what adds up over days is added up: nobody is new, resurrected or becomes dormant twice in a
 -- month. Figures made of these are per day that the app had in the month (dau_average), and per active user of the month.
+-- Their names are on the right side of the join: who asks for another number finds it empty, and reads no totals for them.
 CREATE OR REPLACE VIEW monthly {on_cluster} AS
 SELECT metric, app, facet, totals.day AS month, toFloat64(totals.value) AS value
 FROM totals
@@ -270,21 +271,27 @@ FROM totals
 WHERE window = 'day' AND metric IN ('launches', 'usage_ms', 'sessions', 'new_users', 'resurrected_users', 'dormant_users')
 GROUP BY metric, app, facet, month
 UNION ALL
-SELECT figure.1 AS metric, of_month.app AS app, of_month.facet AS facet, of_month.month AS month, figure.2 / figure.3 AS value
+SELECT lived.metric AS metric, of_month.app AS app, of_month.facet AS facet, of_month.month AS month, part / whole AS value
 FROM (
     SELECT app, facet, toStartOfMonth(totals.day) AS month, sumIf(totals.value, window = 'month') AS mau,
-        sumIf(totals.value, metric = 'active_users' AND window = 'day') AS user_days, sumIf(totals.value, metric = 'usage_ms') AS usage_ms,
+        sumIf(totals.value, metric = 'active_users' AND window = 'day') AS user_days, sumIf(totals.value, metric = 'usage_ms') AS usage,
         sumIf(totals.value, metric = 'launches') AS launches, sumIf(totals.value, metric = 'sessions') AS sessions
     FROM totals
     WHERE metric IN ('active_users', 'launches', 'usage_ms', 'sessions') AND window IN ('day', 'month')
     GROUP BY app, facet, month
 ) AS of_month
-INNER JOIN (SELECT app, min(dau.day) AS first, max(dau.day) AS last FROM dau WHERE facet = '' GROUP BY app) AS lived
-    ON lived.app = of_month.app
-ARRAY JOIN arrayFilter(one -> one.2 > 0 AND one.3 > 0, [
-    ('dau_average', user_days, least(toLastDayOfMonth(of_month.month), last) - greatest(of_month.month, first) + 1 AS days),
-    ('stickiness', user_days, days * mau), ('launches_per_user', launches, mau), ('usage_ms_per_user', usage_ms, mau),
-    ('sessions_per_user', sessions, mau), ('usage_ms_per_session', usage_ms, sessions)]) AS figure;
+INNER JOIN (
+    SELECT app, min(dau.day) AS first, max(dau.day) AS last, toLowCardinality(arrayJoin(['dau_average', 'stickiness',
+        'launches_per_user', 'usage_ms_per_user', 'sessions_per_user', 'usage_ms_per_session'])) AS metric
+    FROM dau
+    WHERE facet = ''
+    GROUP BY app
+) AS lived ON lived.app = of_month.app
+WHERE (multiIf(lived.metric = 'launches_per_user', launches, lived.metric = 'sessions_per_user', sessions,
+        startsWith(lived.metric, 'usage_ms'), usage, user_days) AS part) > 0
+    AND (least(toLastDayOfMonth(of_month.month), last) - greatest(of_month.month, first) + 1 AS days) > 0
+    AND (multiIf(lived.metric = 'dau_average', days, lived.metric = 'stickiness', days * mau,
+        lived.metric = 'usage_ms_per_session', sessions, mau) AS whole) > 0;
 
 -- A month in which nobody was there any more is a row too: its change is -1.
 CREATE OR REPLACE VIEW month_on_month {on_cluster} AS
