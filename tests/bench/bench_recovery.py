@@ -35,7 +35,7 @@ from streams.partition import NOT_PERSONS, Partition, Taken
 from streams.rules import Rules
 from streams.worker.kafka_options import aiokafka_options
 from streams.worker.writer import CheckpointWriter
-from tests.bench.population import Simulated, like, simulate
+from tests.bench.population import Simulated, like, one_more_visit, simulate
 from tests.ports import free_port
 from tests.streams.worker_rig import Worker
 
@@ -52,8 +52,8 @@ class Written(NamedTuple):
     value_bytes: int
 
 
-async def write(settings: Settings, simulated: Simulated, persons: int, seed: int = 1) -> Written:
-    """Writes the records of so many persons, each into its partition; those of another seed have other days."""
+async def write(settings: Settings, simulated: Simulated, persons: int, again: bool = False) -> Written:
+    """Writes the records of so many persons, each into its partition; again: as they are after another visit."""
     partitions = settings.kafka.partitions
     writer = CheckpointWriter(topic_names(settings), aiokafka_options(settings.kafka))
     waiting: list[list[tuple[bytes, bytes | None]]] = [
@@ -63,9 +63,9 @@ async def write(settings: Settings, simulated: Simulated, persons: int, seed: in
     try:
         for number in range(partitions):
             await writer.own(number)
-        for key, record in like(simulated, persons, seed):
+        for key, record in like(simulated, persons):
             number = partition_of(key.decode(), partitions)
-            value = encode_record(record)
+            value = encode_record(one_more_visit(record) if again else record)
             value_bytes += len(value)
             merged += bool(record.target)
             waiting[number].append((key, value))
@@ -156,7 +156,7 @@ def main() -> None:
                 flush=True,
             )
             recover(settings, path, port, written, "without a snapshot")
-            asyncio.run(write(settings, simulated, arguments.changed, seed=2))
+            asyncio.run(write(settings, simulated, arguments.changed, again=True))
             recover(settings, path, port, written, f"from snapshots, {arguments.changed:,} persons changed since")
             limits(settings)
         finally:

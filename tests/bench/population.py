@@ -13,6 +13,7 @@ from functools import cache
 from typing import NamedTuple
 
 from ingest.contract.settings import Settings
+from ingest.contract.zones import DAY_MS
 from streams.codec import CLOCK_KEY, STATE_KEY, decode_record
 from streams.partition import NOT_PERSONS, Partition
 from streams.record import Part, Record, Seen
@@ -23,6 +24,7 @@ DAYS = 64
 #: Days and hours newer than these stay where they are: spans and funnel events tell of them, too.
 _RECENT_DAYS, _RECENT_HOURS = 8, 1
 _MERGED_KEY = b"a:"
+_VISIT_LATER_MS, _VISIT_MS = 3_600_000, 90_000
 
 
 class Simulated(NamedTuple):
@@ -73,6 +75,17 @@ def like(simulated: Simulated, persons: int, seed: int = 1) -> Iterator[tuple[by
         while merged >= 1:
             merged -= 1
             yield b"%s%s" % (_MERGED_KEY, f"d{rng.getrandbits(48):012x}".encode()), Record(target=key)
+
+
+def one_more_visit(record: Record) -> Record:
+    """The same person after another visit in each of the scopes."""
+    for part in record.parts.values():
+        times = part.spans.setdefault(part.day, [])
+        begins = (times[-1] if times else part.day * DAY_MS) + _VISIT_LATER_MS
+        times += [begins, begins + _VISIT_MS]
+        part.launches.setdefault(part.day, []).append(begins)
+        part.seen[0].minute += 1
+    return record
 
 
 def _varied(record: Record, rng: random.Random) -> Record:
