@@ -17,8 +17,8 @@ _EXCLUDED = 12
 _CHAINS = "Array(Tuple(depth UInt8, begun Int64, reached Int64, value UInt16, over UInt8))"
 
 
-def funnel_statement(plan: Plan, source: Source, funnel: Funnel) -> str:
-    """funnel_users (total and breakdown) and funnel_conversions."""
+def funnel_statement(plan: Plan, source: Source, funnel: Funnel, each: str = "") -> str:
+    """funnel_users (total and breakdown) and funnel_conversions. each: as in `sinks.verify.sql.checks`."""
     members = next((group.apps for group in plan.groups if group.id == funnel.app), [funnel.app])
     apps = [app for app in plan.apps if app.id in members]
     zone = plan.zone_name(funnel.app)
@@ -62,8 +62,8 @@ def funnel_statement(plan: Plan, source: Source, funnel: Funnel) -> str:
     ending = f"if(value = 0, '', concat(':', {values}[value]))"
     doublings = "arrayMap(power -> toInt64(exp2(power)), range(48))"
     return f"""
-SELECT said.1 AS metric, said.2 AS facet, 'day' AS window, {midnight("day", zone)} AS start, toInt64(count()) AS persons
-FROM (SELECT day, value, best.1 AS depth, intDiv(-best.2, 1000) AS seconds FROM ({best}))
+SELECT said.1 AS metric, said.2 AS facet, 'day' AS window, {midnight("day", zone)} AS start, toInt64(count()) AS total{each}
+FROM (SELECT who, day, value, best.1 AS depth, intDiv(-best.2, 1000) AS seconds FROM ({best}))
 ARRAY JOIN arrayConcat(
     arrayMap(step -> ('funnel_users', concat({label}, toString(step), {ending})), range(1, depth + 1)),
     arrayMap(
@@ -71,7 +71,7 @@ ARRAY JOIN arrayConcat(
         if(depth = {steps} AND value = 0, [arrayFirst(width -> intDiv(seconds, width) < 64, {doublings})], [])
     )
 ) AS said
-GROUP BY metric, facet, day"""
+GROUP BY metric, facet, day{each}"""
 
 
 def _either(bits: list[str]) -> str:

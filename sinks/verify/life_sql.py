@@ -10,11 +10,14 @@ from sinks.verify.expressions import day, midnight, month_of, text
 from sinks.verify.use_sql import person_days
 
 
-def lives(plan: Plan, zone: str, source: str, now: int) -> str:
-    """new_users, returning_users, resurrected_users, dormant_users (up to the day of `now`, ms), retained_users."""
+def lives(plan: Plan, zone: str, source: str, now: int, each: str = "") -> str:
+    """new_users, returning_users, resurrected_users, dormant_users (up to the day of `now`, ms), retained_users.
+
+    each: as in `sinks.verify.sql.checks`, here and below.
+    """
     return f"""
-SELECT said.1 AS metric, said.2 AS facet, 'day' AS window, {midnight("said.3", zone)} AS start, toInt64(count()) AS persons
-FROM (SELECT arraySort(groupArray(day)) AS days FROM ({person_days(plan, zone, source)}) GROUP BY who)
+SELECT said.1 AS metric, said.2 AS facet, 'day' AS window, {midnight("said.3", zone)} AS start, toInt64(count()) AS total{each}
+FROM (SELECT who, arraySort(groupArray(day)) AS days FROM ({person_days(plan, zone, source)}) GROUP BY who)
 ARRAY JOIN arrayConcat(
     [('new_users', '', days[1])],
     arrayMap(
@@ -31,10 +34,10 @@ ARRAY JOIN arrayConcat(
     )
 ) AS said
 WHERE metric != 'dormant_users' OR said.3 <= {day(f"toInt64({now})", zone)}
-GROUP BY metric, facet, said.3"""
+GROUP BY metric, facet, said.3{each}"""
 
 
-def overlap(plan: Plan, app: str, sources: dict[str, str]) -> str:
+def overlap(plan: Plan, app: str, sources: dict[str, str], each: str = "") -> str:
     """overlap_users of an app with all others. sources: app -> its activity events."""
     months = " UNION ALL ".join(
         f"SELECT DISTINCT who, {text(one)} AS member, {month_of('day')} AS month "
@@ -43,8 +46,8 @@ def overlap(plan: Plan, app: str, sources: dict[str, str]) -> str:
     )
     return f"""
 SELECT 'overlap_users' AS metric, concat('app:', member) AS facet, 'month' AS window,
-    {midnight("month", plan.zone_name(app))} AS start, toInt64(count()) AS persons
+    {midnight("month", plan.zone_name(app))} AS start, toInt64(count()) AS total{each}
 FROM (SELECT who, month, groupUniqArray(member) AS members FROM ({months}) GROUP BY who, month HAVING has(members, {text(app)}))
 ARRAY JOIN members AS member
 WHERE member != {text(app)}
-GROUP BY member, month"""
+GROUP BY member, month{each}"""

@@ -18,10 +18,10 @@ from ingest.contract.plan import Plan
 from ingest.contract.settings import Settings
 from sinks.clickhouse.reader import connect
 from sinks.verify import now as active_now
-from sinks.verify.closed import unexplained
+from sinks.verify.closed import Slack, closes, slack_checks, unexplained
 from sinks.verify.drained import wait_until_drained
 from sinks.verify.reach import reach_of, within
-from sinks.verify.report import Bounds, Report, closed_only, compare
+from sinks.verify.report import Bounds, Difference, Report, closed_only, compare
 from sinks.verify.source import Source
 from sinks.verify.sql import METRICS, checks, name, text
 from sinks.verify.truth_file import begun, read_truth
@@ -86,10 +86,9 @@ def verify_tables(client: Any, settings: Settings, truth: Path | None, busy: str
     if since:
         stream, sql = within(stream, since), within(sql, since)
         expected = within(expected, since) if expected is not None else None
-        day = datetime.fromtimestamp(since / 1000, UTC).date()
         report.notes.append(
-            f"raw events of before {day} are gone (clickhouse.events_ttl_days): windows that begin before that are not compared, "
-            "nor who is new, returning, resurrected, dormant or retained"
+            f"raw events of before {_day(since)} are gone (clickhouse.events_ttl_days): windows that begin before that are not "
+            "compared, nor who is new, returning, resurrected, dormant or retained"
         )
     if expected is not None:
         if busy:
@@ -100,16 +99,9 @@ def verify_tables(client: Any, settings: Settings, truth: Path | None, busy: str
             sql = {key: value for key, value in sql.items() if begun(settings, key, at)}
             expected = {key: value for key, value in expected.items() if begun(settings, key, now)}
     report.compared, differences = compare(stream, sql, expected)
-    newest = _rows(client, f"SELECT max(clock) FROM {name(database)}.person_merges")[0][0]
-    if differences and newest:
-        unmerged = sql_numbers(client, settings, database, now, merged=False)
-        found = unexplained(settings, differences, unmerged, expected, newest)
-        if len(found) < len(differences):
-            report.notes.append(
-                f"{len(differences) - len(found):,} numbers are of windows that had closed before a login told who is who: "
-                "they lie between those with the ids as sent and those with them joined"
-            )
-        differences = found
+    if differences:
+        differences, note = _still_open(client, settings, differences, expected, now)
+        report.notes += [note] if note else []
     if not busy:
         passed = int((time.monotonic() - began) * 1000)
         compared, more = active_now.compare_now(client, settings, database, now + passed)
@@ -117,8 +109,45 @@ def verify_tables(client: Any, settings: Settings, truth: Path | None, busy: str
         differences += more
     report.different = len(differences)
     report.differences = differences
-    report.events = int(_rows(client, f"SELECT count() FROM {name(database)}.events")[0][0])
+    report.events = _events(client, database)
     return report
+
+
+def _still_open(
+    client: Any, plan: Settings, differences: list[Difference], truth: dict[TotalKey, Bounds] | None, now: int
+) -> tuple[list[Difference], str]:
+    """The differences that do not come of windows that had closed before a login, and in words what of the others ("": none)."""
+    database = plan.clickhouse.database
+    earliest = max(0, min(closes(plan, one.key) for one in differences))
+    if not _rows(client, f"SELECT 1 FROM {name(database)}.person_merges WHERE clock > {earliest} LIMIT 1"):
+        return differences, ""
+    slack = _slack(client, plan, Source(database, late=earliest), now, {one.key.app for one in differences})
+    found = unexplained(differences, slack, truth)
+    closed = {one.key for one in differences} - {one.key for one in found}
+    if not closed:
+        return found, ""
+    first, last = (_day(pick(key.start for key in closed)) for pick in (min, max))
+    return found, (
+        f"{len(closed):,} numbers are of windows that had closed before a login told who is who: of at most "
+        f"{max(slack[key].persons for key in closed):,} persons in each they have the ids as sent. They begin {first} to {last}; "
+        f"metrics: {', '.join(sorted({key.metric for key in closed}))}"
+    )
+
+
+def _slack(client: Any, plan: Plan, source: Source, now: int, scopes: set[str]) -> dict[TotalKey, Slack]:
+    """What the source's persons, who were joined late, may make of each number of these apps and groups."""
+    found: dict[TotalKey, Slack] = {}
+    parts = _events(client, source.database) // EVENTS_AT_ONCE + 1
+    for part in range(parts):
+        for check in slack_checks(plan, source._replace(part=(part, parts)), now, scopes):
+            for metric, facet, window, start, *amounts in _rows(client, check.sql):
+                key = TotalKey(metric, check.scope, facet, window, start)
+                found[key] = Slack(*map(sum, zip(found.get(key, Slack(0, 0, 0)), amounts, strict=True)))
+    return found
+
+
+def _day(ms: int) -> str:
+    return f"{datetime.fromtimestamp(ms / 1000, UTC).date()}"
 
 
 def stream_numbers(client: Any, database: str, layout: str) -> dict[TotalKey, int]:
@@ -145,15 +174,18 @@ def sql_numbers(
     only: of the events of these ids alone; without: of all others'.
     """
     found: Counter[TotalKey] = Counter()
-    events = int(_rows(client, f"SELECT count() FROM {name(database)}.events")[0][0])
     merged = merged and bool(_rows(client, f"SELECT 1 FROM {name(database)}.person_merges LIMIT 1"))
-    parts = events // EVENTS_AT_ONCE + 1
+    parts = _events(client, database) // EVENTS_AT_ONCE + 1
     salt = secrets.token_hex(16)
     for part in range(parts):
         for check in checks(plan, Source(database, merged, (part, parts), only, without, salt), now):
             for metric, facet, window, start, value in _rows(client, check.sql):
                 found[TotalKey(metric, check.scope, facet, window, start)] += int(value)
     return dict(found)
+
+
+def _events(client: Any, database: str) -> int:
+    return int(_rows(client, f"SELECT count() FROM {name(database)}.events")[0][0])
 
 
 def _rows(client: Any, sql: str) -> list[tuple[Any, ...]]:

@@ -16,6 +16,8 @@ class Source(NamedTuple):
     part       (this one, of so many): only persons of that part, so that a large table can be worked through piece by piece
     only       ids whose events alone are looked at, () for all; without: ids whose events are left out
     salt       of these ids, which stand in no statement in clear
+    late       ms: only persons of whom an id was granted at a later clock (-1: all); with it `merged` may be False, and parts are
+               of whole persons all the same
     """
 
     database: str
@@ -24,21 +26,21 @@ class Source(NamedTuple):
     only: tuple[str, ...] = ()
     without: tuple[str, ...] = ()
     salt: str = ""
+    late: int = -1
+
+
+_JOINED = "if(merged_into = '', person, merged_into)"
 
 
 def who(source: Source) -> str:
     """The person whom an event counts for, in terms of `rows`."""
-    return "if(merged_into = '', person, merged_into)" if source.merged else "person"
+    return _JOINED if source.merged else "person"
 
 
-def rows(source: Source) -> str:
-    """The table of events; with `merged_into`, the person at the end of the chain of merges ("": the id was never merged)."""
-    events = f"{name(source.database)}.events"
-    if not source.merged:
-        return events
-    table = f"{name(source.database)}.person_merges"
-    merges = f"(SELECT person AS merged_person, target AS merged_target FROM {table} FINAL)"
-    return f"""{events} LEFT ANY JOIN (
+def resolved(database: str) -> str:
+    """A subquery of (begins, merged_into): ids that were granted, and the person at the end of the chain of merges."""
+    merges = f"(SELECT person AS merged_person, target AS merged_target FROM {name(database)}.person_merges FINAL)"
+    return f"""(
         WITH RECURSIVE chains AS (
             SELECT merged_person AS begins, merged_target AS reaches, 1 AS hops FROM {merges} AS first_hop
             UNION ALL
@@ -46,7 +48,26 @@ def rows(source: Source) -> str:
             FROM chains INNER JOIN {merges} AS next_hop ON chains.reaches = next_hop.merged_person
         )
         SELECT begins, argMax(reaches, hops) AS merged_into FROM chains GROUP BY begins
-    ) AS resolved ON person = begins"""
+    )"""
+
+
+def late_persons(database: str, late: int) -> str:
+    """A subquery of (joined_into, newest, granted): persons of whom an id was granted at a clock (ms) later than `late`: the
+    newest such clock, and how many ids were granted to the person at all."""
+    return f"""(
+        SELECT merged_into AS joined_into, max(clock) AS newest, count() AS granted
+        FROM {resolved(database)} AS ends
+        INNER JOIN (SELECT person, clock FROM {name(database)}.person_merges FINAL) AS grants ON begins = person
+        GROUP BY joined_into HAVING newest > {late}
+    )"""
+
+
+def rows(source: Source) -> str:
+    """The table of events; with `merged_into`, the person at the end of the chain of merges ("": the id was never merged)."""
+    events = f"{name(source.database)}.events"
+    if not source.merged and source.late < 0:
+        return events
+    return f"{events} LEFT ANY JOIN {resolved(source.database)} AS resolved ON person = begins"
 
 
 def activity(plan: Plan, source: Source, apps: list[App], columns: str) -> str:
@@ -58,7 +79,10 @@ def activity(plan: Plan, source: Source, apps: list[App], columns: str) -> str:
             one += f" AND event NOT IN ({texts(app.passive_events)})"
         conditions.append(f"({one})")
     this, parts = source.part
-    piece = f" AND cityHash64({who(source)}) % {parts} = {this}" if parts > 1 else ""
+    whole = who(source) if source.late < 0 else _JOINED
+    piece = f" AND cityHash64({whole}) % {parts} = {this}" if parts > 1 else ""
+    if source.late >= 0:
+        piece += f" AND {whole} IN (SELECT joined_into FROM {late_persons(source.database, source.late)})"
     if source.only:
         piece += f" AND {among(source.salt, 'person', source.only)}"
     if source.without:

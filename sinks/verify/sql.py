@@ -2,7 +2,7 @@
 
 Nothing here is shared with the stream. All of it is set-like, so raw duplicates make no difference and no FINAL is needed.
 
-Every statement gives rows (metric, facet, window, start, value) of one app or group. Numbers are sums over persons, so the
+Every statement gives rows (metric, facet, window, start, total) of one app or group. Numbers are sums over persons, so the
 statements of all parts of a source (`Source.part`) add up.
 """
 
@@ -45,27 +45,31 @@ class Check(NamedTuple):
     sql: str
 
 
-def checks(plan: Plan, source: Source, now: int) -> list[Check]:
-    """The statements for all apps and groups. now: ms; windows that end after that day are left out where time makes them."""
+def checks(plan: Plan, source: Source, now: int, by_person: bool = False) -> list[Check]:
+    """The statements for all apps and groups. now: ms; windows that end after that day are left out where time makes them.
+
+    by_person: rows (metric, facet, window, start, total, who), what each person is in a number.
+    """
     found: list[Check] = []
+    each = ", who" if by_person else ""
     plain = {app.id: activity(plan, source, [app], "[''] AS facets") for app in plan.apps}
     for app in plan.apps:
         zone = plan.zone_name(app.id)
         events = activity(plan, source, [app], f"{app_facets(plan, app)} AS facets")
-        found += [Check(app.id, what, sql) for what, sql in active(plan, zone, events, now)]
+        found += [Check(app.id, what, sql) for what, sql in active(plan, zone, events, now, each)]
         use = activity(plan, source, [app], "duration AS reported, event AS named")
-        found.append(Check(app.id, "launches", launches(plan, app, zone, use)))
-        found.append(Check(app.id, "usage and sessions", spans(plan, zone, use)))
-        found.append(Check(app.id, "lives", lives(plan, zone, plain[app.id], now)))
+        found.append(Check(app.id, "launches", launches(plan, app, zone, use, each)))
+        found.append(Check(app.id, "usage and sessions", spans(plan, zone, use, each)))
+        found.append(Check(app.id, "lives", lives(plan, zone, plain[app.id], now, each)))
         if len(plan.apps) > 1:
-            found.append(Check(app.id, "overlap", overlap(plan, app.id, plain)))
+            found.append(Check(app.id, "overlap", overlap(plan, app.id, plain, each)))
     for group in plan.groups:
         apps = [app for app in plan.apps if app.id in group.apps]
         zone = plan.zone_name(group.id)
         events = activity(plan, source, apps, f"{group_facets(plan, apps)} AS facets")
-        found += [Check(group.id, what, sql) for what, sql in active(plan, zone, events, now)]
-        found.append(Check(group.id, "lives", lives(plan, zone, activity(plan, source, apps, "[''] AS facets"), now)))
-    found += [Check(one.app, f"funnel {one.id}", funnel_statement(plan, source, one)) for one in plan.funnels]
+        found += [Check(group.id, what, sql) for what, sql in active(plan, zone, events, now, each)]
+        found.append(Check(group.id, "lives", lives(plan, zone, activity(plan, source, apps, "[''] AS facets"), now, each)))
+    found += [Check(one.app, f"funnel {one.id}", funnel_statement(plan, source, one, each)) for one in plan.funnels]
     return found
 
 

@@ -22,8 +22,6 @@ from ingest.contract.event import Event
 from ingest.contract.plan import App, Plan
 from ingest.contract.settings import Settings, kafka_options
 from ingest.contract.topics import topic_names
-from sinks.clickhouse.migrate import migrate
-from sinks.clickhouse.store import open_store
 from sinks.verify.drained import wait_until_drained
 from sinks.verify.main import sql_numbers, stream_numbers, verify_tables
 from sinks.verify.report import Bounds, Report, closed_only, compare, render
@@ -31,33 +29,13 @@ from sinks.verify.source import Source
 from sinks.verify.truth_file import begun, read_truth
 from streams.contract.total import TotalKey
 from tests.sinks.verify_events import DAY, EDGES, HOUR, MINUTE, at, chains, event_lists, lifetimes, make_settings, merges
-
-SETTINGS = make_settings()
+from tests.sinks.verify_rig import MIDNIGHT, SETTINGS, activity, both, engine, insert, put_all, put_merges, put_totals, total
 
 
 @pytest.fixture(scope="module")
 def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    """The real schema in the embedded engine."""
-    found = msgspec.structs.replace(SETTINGS, data_dir=str(tmp_path_factory.mktemp("verify")))
-    store = open_store(found)
-    one = store.client()
-    migrate(one, found)
-    yield one
-    one.close()
-    store.close()
-
-
-def insert(client: Any, rows: list[Event]) -> None:
-    for table in ("events", "metrics", "person_merges"):
-        client.command(f"TRUNCATE TABLE {table}")
-    client.raw_insert("events", None, b"\n".join(map(msgspec.json.encode, rows)), fmt="JSONEachRow")
-
-
-def put_merges(client: Any, merged: dict[str, str]) -> None:
-    client.command("TRUNCATE TABLE person_merges")
-    lines = [{"person": person, "target": target, "offset": offset} for offset, (person, target) in enumerate(merged.items())]
-    if lines:
-        client.raw_insert("person_merges", None, "\n".join(map(json.dumps, [*lines, *lines])).encode(), fmt="JSONEachRow")
+    with engine(tmp_path_factory.mktemp("verify")) as one:
+        yield one
 
 
 @pytest.mark.clickhouse
@@ -82,22 +60,6 @@ def test_sql_and_plain_recomputation_agree_on_any_events(
     expected = truth.numbers(plan, rows, now, merged)
     found = {key: value for key, value in sql_numbers(client, plan, "verified", now).items() if value}
     assert found == expected
-
-
-def activity(time: int, received: int | None = None, **fields: Any) -> Event:
-    fields = {"id": str(time), "app": "home", "person": "u:1", "event": "look"} | fields
-    return Event(time=time, received=time if received is None else received, **fields)
-
-
-MIDNIGHT = at("2026-05-14T00:00", "Asia/Shanghai")
-
-
-def both(client: Any, rows: list[Event], now: int = MIDNIGHT + 2 * DAY) -> dict[TotalKey, int]:
-    """The numbers, after a look that SQL and truth agree."""
-    insert(client, rows)
-    found = {key: value for key, value in sql_numbers(client, SETTINGS, "verified", now).items() if value}
-    assert found == truth.numbers(SETTINGS, rows, now)
-    return found
 
 
 def value(numbers: dict[TotalKey, int], metric: str, window: Any, start: int, app: str = "home", facet: str = "") -> int:
@@ -227,21 +189,6 @@ def test_large_tables_are_worked_through_in_parts_that_add_up(client: Any, monke
     whole = both(client, rows)
     monkeypatch.setattr("sinks.verify.main.EVENTS_AT_ONCE", 40)
     assert both(client, rows) == whole
-
-
-def total(key: TotalKey, amount: int, partition: int = 0, version: int = 1, layout: str = "v1", made: int = MIDNIGHT) -> bytes:
-    row = key._asdict() | {
-        "day": "2026-05-14", "hour": -1, "layout": layout, "partition": partition, "value": amount, "at": made, "version": version
-    }  # fmt: skip
-    return json.dumps(row).encode()
-
-
-def put_totals(client: Any, rows: list[bytes]) -> None:
-    client.raw_insert("metrics", None, b"\n".join(rows), fmt="JSONEachRow")
-
-
-def put_all(client: Any, numbers: dict[TotalKey, int]) -> None:
-    put_totals(client, [total(key, amount) for key, amount in numbers.items()])
 
 
 @pytest.mark.clickhouse

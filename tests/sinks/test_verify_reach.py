@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
@@ -10,30 +10,25 @@ import pytest
 
 from sinks.verify.main import verify_tables
 from streams.contract.total import TotalKey
-from tests.sinks.test_verify import MIDNIGHT, SETTINGS, activity, both, client
 from tests.sinks.verify_events import DAY
-
-__all__ = ["client"]
+from tests.sinks.verify_rig import MIDNIGHT, SETTINGS, activity, both, engine, put_all
 
 NOW = MIDNIGHT + 2 * DAY
 #: Raw events live for twenty days here.
 SHORT = msgspec.structs.replace(SETTINGS, clickhouse=msgspec.structs.replace(SETTINGS.clickhouse, events_ttl_days=20))
 
 
-def put(client: Any, numbers: dict[TotalKey, int]) -> None:
-    rows = [
-        {"metric": key.metric, "app": key.app, "facet": key.facet, "window": key.window, "start": key.start, "value": value}
-        | {"day": "2026-05-14", "hour": -1, "layout": SETTINGS.project.layout, "partition": 0, "at": NOW, "version": 1}
-        for key, value in numbers.items()
-    ]
-    client.raw_insert("metrics", None, "\n".join(map(json.dumps, rows)).encode(), fmt="JSONEachRow")
+@pytest.fixture(scope="module")
+def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    with engine(tmp_path_factory.mktemp("reach")) as one:
+        yield one
 
 
 @pytest.mark.clickhouse
 def test_windows_that_raw_events_no_longer_reach_are_left_out_and_that_is_said(client: Any) -> None:
     rows = [activity(MIDNIGHT - back * DAY, person=f"u:{who}") for back, who in ((40, 1), (30, 2), (2, 1), (1, 2), (0, 1))]
     numbers = both(client, rows)
-    put(client, numbers)
+    put_all(client, numbers)
     whole = verify_tables(client, SETTINGS, None, "", NOW)
     assert (whole.different, [note for note in whole.notes if "are gone" in note]) == (0, [])
     client.command(f"ALTER TABLE events DELETE WHERE time < {MIDNIGHT - 20 * DAY} SETTINGS mutations_sync = 2")
@@ -49,7 +44,7 @@ def test_a_difference_in_what_they_still_reach_is_found(client: Any) -> None:
     numbers = both(client, [activity(MIDNIGHT - 40 * DAY), activity(MIDNIGHT)])
     wrong = TotalKey("active_users", "home", "", "day", MIDNIGHT)
     assert numbers[wrong] == 1
-    put(client, numbers | {wrong: 2})
+    put_all(client, numbers | {wrong: 2})
     client.command(f"ALTER TABLE events DELETE WHERE time < {MIDNIGHT - 20 * DAY} SETTINGS mutations_sync = 2")
     found = verify_tables(client, SHORT, None, "", NOW)
     assert [one.key for one in found.differences] == [wrong]
