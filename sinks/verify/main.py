@@ -21,6 +21,7 @@ from sinks.verify import now as active_now
 from sinks.verify.closed import Slack, closes, slack_checks, unexplained
 from sinks.verify.drained import wait_until_drained
 from sinks.verify.reach import reach_of, within
+from sinks.verify.rejections import counted, forgotten_note
 from sinks.verify.report import Bounds, Difference, Report, closed_only, compare
 from sinks.verify.source import Source
 from sinks.verify.sql import METRICS, checks, name, text
@@ -102,6 +103,9 @@ def verify_tables(client: Any, settings: Settings, truth: Path | None, busy: str
     if differences:
         differences, note = _still_open(client, settings, differences, expected, now)
         report.notes += [note] if note else []
+    if differences:
+        note = forgotten_note(client, settings, database, now)
+        report.notes += [note] if note else []
     if not busy:
         passed = int((time.monotonic() - began) * 1000)
         compared, more = active_now.compare_now(client, settings, database, now + passed)
@@ -121,7 +125,8 @@ def _still_open(
     earliest = max(0, min(closes(plan, one.key) for one in differences))
     if not _rows(client, f"SELECT 1 FROM {name(database)}.person_merges WHERE clock > {earliest} LIMIT 1"):
         return differences, ""
-    slack = _slack(client, plan, Source(database, late=earliest), now, {one.key.app for one in differences})
+    source = Source(database, counted=counted(client, plan, database), late=earliest)
+    slack = _slack(client, plan, source, now, {one.key.app for one in differences})
     found = unexplained(differences, slack, truth)
     closed = {one.key for one in differences} - {one.key for one in found}
     if not closed:
@@ -162,23 +167,24 @@ GROUP BY metric, app, facet, window, start"""
 
 def sql_numbers(
     client: Any,
-    plan: Plan,
+    settings: Settings,
     database: str,
     now: int,
     merged: bool = True,
     only: tuple[str, ...] = (),
     without: tuple[str, ...] = (),
 ) -> dict[TotalKey, int]:
-    """The same numbers from the raw events. merged: whether ids that were granted to another person count as that person.
+    """The same numbers from the raw events, but for rows that the worker rejected.
 
+    merged: whether ids that were granted to another person count as that person.
     only: of the events of these ids alone; without: of all others'.
     """
     found: Counter[TotalKey] = Counter()
     merged = merged and bool(_rows(client, f"SELECT 1 FROM {name(database)}.person_merges LIMIT 1"))
     parts = _events(client, database) // EVENTS_AT_ONCE + 1
-    salt = secrets.token_hex(16)
+    source = Source(database, merged, (0, 1), only, without, secrets.token_hex(16), counted(client, settings, database))
     for part in range(parts):
-        for check in checks(plan, Source(database, merged, (part, parts), only, without, salt), now):
+        for check in checks(settings, source._replace(part=(part, parts)), now):
             for metric, facet, window, start, value in _rows(client, check.sql):
                 found[TotalKey(metric, check.scope, facet, window, start)] += int(value)
     return dict(found)

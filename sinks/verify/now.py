@@ -6,6 +6,7 @@ from collections import defaultdict
 from typing import Any
 
 from ingest.contract.settings import Settings
+from sinks.verify.rejections import counted
 from sinks.verify.report import Difference
 from sinks.verify.source import Source, rows, who
 from sinks.verify.sql import minutes_sql, name, text
@@ -35,11 +36,12 @@ def compare_now(client: Any, settings: Settings, database: str, now: int) -> tup
         return {}, []
     partitions = settings.kafka.partitions
     merges = client.query(f"SELECT 1 FROM {name(database)}.person_merges LIMIT 1").result_rows
-    source = Source(database, merged=bool(merges))
+    source = Source(database, merged=bool(merges), counted=counted(client, settings, database))
     newest: dict[int, int] = {}
     for hashed, later in (("person", "0"), (who(source), f"if({who(source)} = person, 0, {_HANDED_OVER_MS})")):
         for partition, received in client.query(
-            f"SELECT kafkaMurmurHash({hashed}) % {partitions} AS one, max(received + {later}) FROM {rows(source)} GROUP BY one"
+            f"SELECT kafkaMurmurHash({hashed}) % {partitions} AS one, max(received + {later}) FROM {rows(source)} "
+            f"WHERE {source.counted or '1'} GROUP BY one"
         ).result_rows:
             newest[partition] = max(received, newest.get(partition, 0))
     since = min(row[5] for row in totals) - 31 * _MINUTE_MS

@@ -16,6 +16,7 @@ class Source(NamedTuple):
     part       (this one, of so many): only persons of that part, so that a large table can be worked through piece by piece
     only       ids whose events alone are looked at, () for all; without: ids whose events are left out
     salt       of these ids, which stand in no statement in clear
+    counted    a condition on rows: those that the worker counted at all (sinks.verify.rejections), "" for all
     late       ms: only persons of whom an id was granted at a later clock (-1: all); with it `merged` may be False, and parts are
                of whole persons all the same
     """
@@ -26,6 +27,7 @@ class Source(NamedTuple):
     only: tuple[str, ...] = ()
     without: tuple[str, ...] = ()
     salt: str = ""
+    counted: str = ""
     late: int = -1
 
 
@@ -87,6 +89,8 @@ def activity(plan: Plan, source: Source, apps: list[App], columns: str) -> str:
         piece += f" AND {among(source.salt, 'person', source.only)}"
     if source.without:
         piece += f" AND NOT {among(source.salt, 'person', source.without)}"
+    if source.counted:
+        piece += f" AND {source.counted}"
     return (
         f"SELECT {who(source)} AS who, least(time, received) AS t, received AS r, {columns} FROM {rows(source)} "
         f"WHERE type IN ('track', 'page', 'screen') AND ({' OR '.join(conditions) or '0'}){piece}"
