@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from clickhouse_connect.driver.exceptions import ClickHouseError
 
@@ -19,8 +19,8 @@ from ingest.contract.settings import Settings
 from sinks.clickhouse.reader import connect
 from sinks.verify import now as active_now
 from sinks.verify.closed import Slack, closes, slack_checks, unexplained
+from sinks.verify.covered import Cut, Family, begun_later, changed_note, family, first_window, later_note, raw_note
 from sinks.verify.drained import wait_until_drained
-from sinks.verify.reach import reach_of, within
 from sinks.verify.rejections import counted, forgotten_note
 from sinks.verify.report import Bounds, Difference, Report, closed_only, compare
 from sinks.verify.source import Source
@@ -30,6 +30,9 @@ from streams.contract.total import TotalKey
 
 #: With traffic under way, only windows that ended that long ago are compared.
 MARGIN_MS = 15 * 60_000
+#: How a report begins to say that it did not look at the truth.
+TRUTH_LEFT_OUT = "the truth is left out"
+_DAY_MS = 86_400_000
 #: Statements look at that many events at a time at most (of whole persons): some of them sort what they look at in memory.
 EVENTS_AT_ONCE = 20_000_000
 
@@ -83,29 +86,33 @@ def verify_tables(client: Any, settings: Settings, truth: Path | None, busy: str
         before = now - MARGIN_MS
         stream, sql = closed_only(stream.items(), before), closed_only(sql.items(), before)
         report.notes.append(f"{busy}: only windows that have ended are compared")
-    since = reach_of(stream, settings.clickhouse.events_ttl_days, now)
-    if since:
-        stream, sql = within(stream, since), within(sql, since)
-        expected = within(expected, since) if expected is not None else None
-        report.notes.append(
-            f"raw events of before {_day(since)} are gone (clickhouse.events_ttl_days): windows that begin before that are not "
-            "compared, nor who is new, returning, resurrected, dormant or retained"
-        )
     if expected is not None:
         if busy:
             expected = None
-            report.notes.append("the truth is left out for the same reason")
+            report.notes.append(f"{TRUTH_LEFT_OUT} for the same reason")
         else:
             stream = {key: value for key, value in stream.items() if begun(settings, key, at)}
             sql = {key: value for key, value in sql.items() if begun(settings, key, at)}
             expected = {key: value for key, value in expected.items() if begun(settings, key, now)}
-    report.compared, differences = compare(stream, sql, expected)
+    cut = Cut()
+    first, left = first_window(stream), now - settings.clickhouse.events_ttl_days * _DAY_MS
+    if first is not None and first < left:
+        cut = Cut(everywhere=left)
+        report.notes.append(raw_note(left))
+    numbers = _Numbers(stream, sql, expected)
+    report.compared, differences = numbers.compare(cut)
     if differences:
-        differences, note = _still_open(client, settings, differences, expected, now)
-        report.notes += [note] if note else []
+        later = begun_later(settings, stream, sql, _told_first(client, settings, database), now)
+        if later:
+            cut = cut._replace(later=later)
+            report.notes.append(later_note(later, stream))
+            report.compared, differences = numbers.compare(cut)
     if differences:
-        note = forgotten_note(client, settings, database, now)
-        report.notes += [note] if note else []
+        differences, note = _still_open(client, settings, differences, cut, expected, now)
+        report.notes += filter(None, [note])
+    if differences:
+        notes = changed_note(differences, numbers.keys(cut)), forgotten_note(client, settings, database, now)
+        report.notes += filter(None, notes)
     if not busy:
         passed = int((time.monotonic() - began) * 1000)
         compared, more = active_now.compare_now(client, settings, database, now + passed)
@@ -117,8 +124,38 @@ def verify_tables(client: Any, settings: Settings, truth: Path | None, busy: str
     return report
 
 
+class _Numbers(NamedTuple):
+    """All three ways' numbers."""
+
+    stream: dict[TotalKey, int]
+    sql: dict[TotalKey, int]
+    truth: dict[TotalKey, Bounds] | None
+
+    def compare(self, cut: Cut) -> tuple[dict[tuple[str, str], int], list[Difference]]:
+        """As `sinks.verify.report.compare`, of what the cut leaves."""
+        truth = None if self.truth is None else cut.bounds(self.truth)
+        return compare(cut.numbers(self.stream), cut.numbers(self.sql), truth)
+
+    def keys(self, cut: Cut) -> set[TotalKey]:
+        """What is compared."""
+        return cut.numbers(self.stream).keys() | cut.numbers(self.sql).keys()
+
+
+def _told_first(client: Any, settings: Settings, database: str) -> dict[Family, int]:
+    """When (ms) the oldest of each family's totals was told."""
+    found: dict[Family, int] = {}
+    sql = f"""
+SELECT metric, app, facet, window, min(at) FROM {name(database)}.metrics FINAL
+WHERE layout = {text(settings.project.layout)} AND window NOT IN ('5m', '30m') AND partition >= 0
+GROUP BY metric, app, facet, window"""
+    for metric, app, facet, window, at in _rows(client, sql):
+        one = family(TotalKey(metric, app, facet, window, 0))
+        found[one] = min(int(at), found.get(one, int(at)))
+    return found
+
+
 def _still_open(
-    client: Any, plan: Settings, differences: list[Difference], truth: dict[TotalKey, Bounds] | None, now: int
+    client: Any, plan: Settings, differences: list[Difference], cut: Cut, truth: dict[TotalKey, Bounds] | None, now: int
 ) -> tuple[list[Difference], str]:
     """The differences that do not come of windows that had closed before a login, and in words what of the others ("": none)."""
     database = plan.clickhouse.database
@@ -126,8 +163,8 @@ def _still_open(
     if not _rows(client, f"SELECT 1 FROM {name(database)}.person_merges WHERE clock > {earliest} LIMIT 1"):
         return differences, ""
     source = Source(database, counted=counted(client, plan, database), late=earliest)
-    slack = _slack(client, plan, source, now, {one.key.app for one in differences})
-    found = unexplained(differences, slack, truth)
+    slack = _slack(client, plan, source, now, cut, {one.key.app for one in differences})
+    found = unexplained(differences, slack, None if truth is None else cut.bounds(truth))
     closed = {one.key for one in differences} - {one.key for one in found}
     if not closed:
         return found, ""
@@ -139,15 +176,16 @@ def _still_open(
     )
 
 
-def _slack(client: Any, plan: Plan, source: Source, now: int, scopes: set[str]) -> dict[TotalKey, Slack]:
+def _slack(client: Any, plan: Plan, source: Source, now: int, cut: Cut, scopes: set[str]) -> dict[TotalKey, Slack]:
     """What the source's persons, who were joined late, may make of each number of these apps and groups."""
     found: dict[TotalKey, Slack] = {}
     parts = _events(client, source.database) // EVENTS_AT_ONCE + 1
     for part in range(parts):
         for check in slack_checks(plan, source._replace(part=(part, parts)), now, scopes):
             for metric, facet, window, start, *amounts in _rows(client, check.sql):
-                key = TotalKey(metric, check.scope, facet, window, start)
-                found[key] = Slack(*map(sum, zip(found.get(key, Slack(0, 0, 0)), amounts, strict=True)))
+                key = cut.key(TotalKey(metric, check.scope, facet, window, start))
+                if key is not None:
+                    found[key] = Slack(*map(sum, zip(found.get(key, Slack(0, 0, 0)), amounts, strict=True)))
     return found
 
 
