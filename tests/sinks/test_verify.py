@@ -30,6 +30,7 @@ from sinks.verify.truth_file import begun, read_truth
 from streams.contract.total import TotalKey
 from tests.sinks.verify_events import DAY, EDGES, HOUR, MINUTE, at, chains, event_lists, lifetimes, make_settings, merges
 from tests.sinks.verify_rig import MIDNIGHT, SETTINGS, activity, both, engine, insert, put_all, put_merges, put_totals, total
+from tests.whole.pipeline import compared_three_ways
 
 
 @pytest.fixture(scope="module")
@@ -291,6 +292,19 @@ def test_the_truth_is_the_third_way(client: Any, tmp_path: Path) -> None:
 
 
 KEY = TotalKey("active_users", "home", "", "hour", MIDNIGHT)
+
+
+@pytest.mark.clickhouse
+def test_a_run_of_all_stages_is_not_proved_by_a_report_that_left_the_truth_out(client: Any, tmp_path: Path) -> None:
+    numbers = both(client, [activity(MIDNIGHT)])
+    put_all(client, numbers)
+    file = tmp_path / "truth.jsonl"
+    truth_numbers(SETTINGS, [], file, now=MIDNIGHT + 2 * DAY)
+    report = verify_tables(client, SETTINGS, file, "events or totals keep coming in", MIDNIGHT + 2 * DAY)
+    assert report.ok, str(report)
+    with pytest.raises(AssertionError, match="the truth is left out"):
+        compared_three_ways(str(report))
+    assert compared_three_ways(str(verify_tables(client, SETTINGS, None, "", MIDNIGHT + 2 * DAY))) == len(numbers)
 
 
 def test_a_truth_between_bounds_is_no_difference() -> None:
