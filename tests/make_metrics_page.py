@@ -28,9 +28,11 @@ INTRO = """\
 Written by `python -m tests.make_metrics_page` from the catalogues in the code (`streams/contract/catalogue.py`,
 `sinks/contract/tables.py`); a test holds it up to date.
 
-Every number is a count or a sum over persons, exact and not estimated, and `footfall verify` works each of them out again from the raw
-events in SQL. A number is named by five things, which are columns in ClickHouse (view `totals`), labels of the
-gauges in Prometheus (for what is current), and parameters of the API:
+Every number is a count or a sum over persons, exact and not estimated. `footfall verify` works them out again from the raw events in
+SQL, as far as these reach back, and from when on the stream counts what is new in the plan. What the worker rejected is in neither;
+in windows that had closed before a login told who is who, a person may be counted by the ids as sent. What was not compared, and
+how many numbers such logins explain, its report says. A number is named by five things, which are columns in ClickHouse (view
+`totals`), labels of the gauges in Prometheus (for what is current), and parameters of the API:
 
 | column | meaning |
 |---|---|
