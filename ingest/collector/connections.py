@@ -123,6 +123,10 @@ class Connections:
         self._looking: asyncio.Task[None] | None = None
         stats.connections.set_function(lambda: len(self._open))
 
+    def adopt(self, settings: CollectorSettings) -> None:
+        """Takes over whose connections are those of many; the limits are those of the start. Raises ConfigError."""
+        self._proxies = read_networks(settings.trusted_proxies)
+
     def start(self) -> None:
         """Starts to look for slow ones."""
         self._looking = background.start(self._look(), "looks for slow connections")

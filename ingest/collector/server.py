@@ -109,6 +109,7 @@ class Server:
             policy = policy._replace(by_key=self.policy.by_key)
         if (old.address_requests_per_s, old.address_burst_requests) == (new.address_requests_per_s, new.address_burst_requests):
             policy = policy._replace(by_address=self.policy.by_address)
+        self._connections.adopt(new)
         self.policy, self._settings = policy, settings
 
     def why_not_ready(self) -> str:

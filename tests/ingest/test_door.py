@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import os
@@ -247,7 +248,7 @@ def test_sighup_makes_new_keys_and_limits_hold_without_a_lost_request(broker: Lo
     toml = tmp_path / "footfall.toml"
     kafka = f'[kafka]\nbootstrap_servers = "{broker.bootstrap}"\npartitions = 4\ntopic_prefix = "sighup"\n'
     port = settings.collector.port
-    door = f"[collector]\nport = {port}\nmetrics_port = {settings.collector.metrics_port}\n"
+    door = f"[collector]\nport = {port}\nmetrics_port = {settings.collector.metrics_port}\nmax_connections_per_address = 5\n"
     toml.write_text(kafka + door + APPS)
     log = tmp_path / "log"
     command = [sys.executable, "-m", "deploy.cli", "--config", str(toml), "collector"]
@@ -264,18 +265,31 @@ def test_sighup_makes_new_keys_and_limits_hold_without_a_lost_request(broker: Lo
     def status(key: str) -> int:
         return ask(port, "/v1/events", EVENT, {"X-Write-Key": key}).status
 
+    def one_more() -> bytes:
+        """What a sixth connection from a proxy is answered."""
+        with contextlib.ExitStack() as open_ones:
+            *_, last = [
+                open_ones.enter_context(socket.create_connection(("127.0.0.1", port), 40, ("127.0.0.2", 0))) for _ in range(6)
+            ]
+            with contextlib.suppress(ConnectionError):  # it may be closed before this is sent
+                last.sendall(b"GET /health/live HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+            return ends(last)[:12]
+
     try:
         until = time.monotonic() + 120
         while not ready():
             assert time.monotonic() < until
             time.sleep(0.1)
+        assert one_more() == b"HTTP/1.1 503"
         assert (status("tk3"), status("brand-new")) == (200, 401)
         kept = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
-        toml.write_text(kafka + door + APPS.replace('["tk3"]', '["brand-new"]\nrevoked_keys = ["tk3"]'))
+        behind = 'trusted_proxies = ["127.0.0.2"]\n'
+        toml.write_text(kafka + door + behind + APPS.replace('["tk3"]', '["brand-new"]\nrevoked_keys = ["tk3"]'))
         os.kill(process.pid, signal.SIGHUP)
         eventually(lambda: status("brand-new") == 200)
         reply = ask(port, "/v1/events", EVENT, {"X-Write-Key": "tk3"})
         assert (reply.status, reply.json()["code"]) == (401, "revoked_key")
+        eventually(lambda: one_more() == b"HTTP/1.1 200")
         toml.write_text(kafka + door + "[[apps]]\n")
         os.kill(process.pid, signal.SIGHUP)
         eventually(lambda: "the old ones hold" in log.read_text())
