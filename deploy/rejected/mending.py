@@ -24,6 +24,8 @@ MENDING = {
     "encrypted": "Switch the SDK's encryption off for this collector: Footfall has no key to such envelopes.",
     "unforeseen": "A fault of Footfall: the collector's log of that moment has it. Resubmit with a version that has mended it.",
     "bad_line": "No event line was written into the events topic by another program than the collector: mend that program.",
+    "bad_merge": "Something else than a worker wrote this into the merges topic, or a newer worker did: mend that, or update all "
+    "workers. If it told who is who, have the SDK's login or alias call come again.",
     "unknown_app": "Put the app back into the plan, restart collector and worker, then resubmit.",
     "wrong_partition": "Another program wrote it into the wrong partition (murmur2 of the person is right): mend it, resubmit.",
     "received_in_future": "The clock of whoever wrote it is ahead of the broker's: set it right, then resubmit.",

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import click
 import pytest
 
+import streams.partition
 from deploy.commands.rejected import Span
 from deploy.rejected.mending import MENDING
 from deploy.rejected.report import explained, listed
@@ -15,6 +19,13 @@ from ingest.reasons import Reason
 
 def test_every_reason_of_the_collector_can_be_mended_or_is_explained() -> None:
     assert not {str(reason) for reason in Reason} - set(MENDING)
+
+
+def test_so_can_every_reason_of_the_worker_and_of_the_sinks() -> None:
+    source = (Path(streams.partition.__file__)).read_text()
+    worker = set(re.findall(r'"(\w+)", (?:line\.reason|str\(error\)|f["\'])', source))
+    assert worker == {"bad_line", "bad_merge", "wrong_partition", "received_in_future", "unknown_app"}
+    assert not (worker | {"clickhouse_refused"}) - set(MENDING)
 
 
 def test_control_characters_of_a_payload_do_not_reach_the_terminal() -> None:
