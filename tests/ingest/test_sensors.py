@@ -181,6 +181,13 @@ def test_the_checksum_is_javas(text: bytes) -> None:
     assert java_hash(text) == naive_hash(text)
 
 
+@pytest.mark.parametrize("length", [5, 6, 5119, 5120, 5121, 5125, 10_240, 10_243, 70_001])
+def test_the_checksum_is_javas_over_the_edges_of_what_is_computed_at_once(length: int) -> None:
+    text = bytes((number * 7919 + number // 251) % 256 for number in range(length))
+    assert java_hash(text) == naive_hash(text)
+    assert java_hash(b"\xff" * length) == naive_hash(b"\xff" * length)
+
+
 @pytest.mark.parametrize("field", ["crc={}", "ext=crc%3D{}"])
 def test_a_wrong_checksum_is_noted_and_the_event_kept(field: str) -> None:
     text = base64.b64encode(json.dumps(TRACK).encode())
