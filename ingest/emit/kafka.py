@@ -66,22 +66,29 @@ class Emitter(BaseEmitter):
         outcome: dict[int, FootfallError | None] = {}
         until = min(until, time.monotonic() + self._settings.collector.ack_timeout_ms / 1000 + _ACK_EXTRA_S)
         sent = [(frame, self._send(producer, number, frame, until)) for number, frame in self._frames(batch)]
-        broken = False
         for frame, future in sent:
-            error: Exception | None = None
-            try:
-                if isinstance(future, Exception):
-                    raise future
-                future.get(timeout=max(0.0, until - time.monotonic()))
-            except Exception as caught:
-                error = caught
-            found = _outcome(error)
-            broken = broken or (found is not None and found.retry)
+            found = _acknowledged(future, until)
             for waiting in frame:
                 outcome[waiting.number] = found
-        if broken:  # a producer that lost a batch may not recover; sent again, the ids are the same
+        if any(outcome.values()):  # a producer that lost a batch may not recover; sent again, the ids are the same
             self._release()
+        # What Kafka never takes is one event's fault; the error is told of all that went with it, and of what came behind.
+        suspects = [waiting for waiting in batch if isinstance(outcome[waiting.number], WriteError)] if len(batch) > 1 else []
+        for waiting in suspects:
+            outcome[waiting.number] = self._alone(waiting, until)
         return [outcome[waiting.number] for waiting in batch]
+
+    def _alone(self, waiting: Waiting, until: float) -> FootfallError | None:
+        """Sends one event by itself."""
+        try:
+            producer = self._connected()
+        except FootfallError as error:
+            return error
+        number = partition_of(waiting.person, self._settings.kafka.partitions)
+        found = _acknowledged(self._send(producer, number, [waiting], until), until)
+        if found is not None:
+            self._release()
+        return found
 
     def _frames(self, batch: Sequence[Waiting]) -> list[tuple[int, list[Waiting]]]:
         """The batch by partitions, in frames that are not too long."""
@@ -131,9 +138,18 @@ class Emitter(BaseEmitter):
             discard(producer)
 
 
-def _outcome(error: Exception | None) -> FootfallError | None:
-    if error is None:
-        return None
+def _acknowledged(future: Any, until: float) -> FootfallError | None:
+    """Waits for what `_send` gave."""
+    try:
+        if isinstance(future, Exception):
+            raise future
+        future.get(timeout=max(0.0, until - time.monotonic()))
+    except Exception as error:
+        return _outcome(error)
+    return None
+
+
+def _outcome(error: Exception) -> FootfallError:
     if isinstance(error, UNFIT):
         return WriteError(f"Kafka refuses the event: {_first_line(error)}")
     return UnavailableError(f"Kafka does not acknowledge: {_first_line(error)}")

@@ -8,10 +8,13 @@ from collections.abc import Iterator
 
 import msgspec
 import pytest
+from kafka.admin import ConfigResource, ConfigResourceType
 
+from deploy.kafka.admin import admin_client
 from deploy.kafka.broker import LocalBroker
 from deploy.kafka.topics import create_topics
 from ingest.contract.settings import Settings, read_settings
+from ingest.contract.topics import topic_names
 from tests.ingest.running import RunningCollector
 from tests.ports import free_port
 
@@ -48,3 +51,10 @@ def collector(broker: LocalBroker, request: pytest.FixtureRequest) -> Iterator[R
     with RunningCollector(settings) as running:
         running.wait_until_ready()
         yield running
+
+
+def let_be_as_large_as(settings: Settings, size: int) -> None:
+    """Sets what the events topic takes."""
+    topic = ConfigResource(ConfigResourceType.TOPIC, topic_names(settings).events, {"max.message.bytes": str(size)})
+    with admin_client({"bootstrap_servers": settings.kafka.servers()}, 30.0) as client:
+        client.alter_configs([topic])

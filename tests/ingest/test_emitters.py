@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import random
 import signal
+import string
 import subprocess
 import sys
 import threading
@@ -30,10 +32,11 @@ from ingest.contract.errors import (
     FootfallError,
     LayoutError,
     UnavailableError,
+    WriteError,
 )
 from ingest.contract.event import Event
 from ingest.emit.base import BaseEmitter
-from tests.ingest.conftest import settings_on
+from tests.ingest.conftest import let_be_as_large_as, settings_on
 from tests.ingest.running import RunningCollector, events_in
 from tests.ports import free_port
 
@@ -99,6 +102,29 @@ def test_both_ways_and_the_protocol_itself_give_the_same_line(collector: Running
     first, second, third = (msgspec.structs.replace(one, id="", received=0) for one in stored(collector, *ids))
     assert first == second == third
     assert first.merge is not None
+
+
+def test_an_event_that_kafka_never_takes_costs_those_around_it_nothing(broker: LocalBroker) -> None:
+    settings = settings_on(broker.bootstrap, f"unfit{uuid.uuid4().hex[:8]}")
+    create_topics(settings)
+    let_be_as_large_as(settings, 3000)
+    with Emitter(settings, "bank", EmitterOptions(delivery_timeout_s=60, linger_s=0.5)) as emitter:
+        large = {"x": "".join(random.Random(1).choices(string.ascii_letters, k=9000))}
+        reports = [
+            emitter.emit("e", user_id=str(number), id=str(number), props=large if number in (3, 9) else {})
+            for number in range(40)
+        ]
+        for number, report in enumerate(reports):
+            if number in (3, 9):
+                with pytest.raises(WriteError, match="Kafka refuses the event"):
+                    report.result(60)
+            else:
+                assert report.result(60) == str(number)
+        assert emitter.emit("e", user_id="1", id="after").result(60) == "after"
+        assert (emitter.delivered, emitter.failed) == (39, 2)
+    assert {event.id for event in events_in(settings)} == {str(number) for number in range(40) if number not in (3, 9)} | {
+        "after"
+    }
 
 
 def test_a_thousand_events_from_many_threads_arrive_in_their_partitions(make: Make, collector: RunningCollector) -> None:

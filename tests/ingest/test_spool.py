@@ -15,9 +15,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from kafka.admin import ConfigResource, ConfigResourceType
 
-from deploy.kafka.admin import admin_client
 from deploy.kafka.broker import LocalBroker
 from deploy.kafka.topics import create_topics
 from deploy.status.report import spool_words
@@ -28,7 +26,7 @@ from ingest.contract.event import Event
 from ingest.contract.partition import partition_of
 from ingest.contract.settings import Settings
 from ingest.contract.topics import topic_names
-from tests.ingest.conftest import settings_on
+from tests.ingest.conftest import let_be_as_large_as, settings_on
 from tests.ingest.running import RunningCollector, ask, events_in, records
 
 pytestmark = [pytest.mark.broker, pytest.mark.timeout(300)]
@@ -251,13 +249,6 @@ def test_draining_and_new_traffic_do_not_starve_each_other(broker: LocalBroker, 
     for person in {event.person for event in events if event.received == 1}:
         mine = [int(event.id) for event in events if event.person == person and event.received == 1]
         assert mine == [number for number in range(600) if f"u:{number % 9}" == person], "in order"
-
-
-def let_be_as_large_as(settings: Settings, size: int) -> None:
-    """Sets what the events topic takes."""
-    topic = ConfigResource(ConfigResourceType.TOPIC, topic_names(settings).events, {"max.message.bytes": str(size)})
-    with admin_client({"bootstrap_servers": settings.kafka.servers()}, 30.0) as client:
-        client.alter_configs([topic])
 
 
 def large_event(name: str) -> dict[str, object]:
