@@ -10,11 +10,15 @@ from datetime import UTC, date, datetime, timedelta
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from ingest.contract.errors import ConfigError
+from ingest.contract.event import MAX_TIME_MS
 
 HOUR_MS = 3_600_000
 DAY_MS = 86_400_000
 _EPOCH = date(1970, 1, 1)
 _EPOCH_AT = datetime(1970, 1, 1, tzinfo=UTC)
+#: 2020: what counts is at most horizons.late_days older than its receipt. Many zones, Singapore's too, once had odd minutes.
+_CHECKED_FROM_MS = 1_577_836_800_000
+_CHECK_EACH_MS = 30 * DAY_MS
 
 
 def date_of_day(day: int) -> date:
@@ -53,8 +57,9 @@ class _DayOfHour(dict[int, int]):
 class Zone:
     """An IANA time zone, for instants in milliseconds UTC.
 
-    Raises ConfigError for an unknown zone, and for the few whose clock changes are not whole hours: there, hours cannot be
-    numbered.
+    Raises ConfigError for an unknown zone, and for the few whose clock changes are not whole hours at any time from 2020 until
+    no event's time is taken any more (MAX_TIME_MS): there, hours cannot be numbered. Before 2020 no event counts; where a zone
+    had other minutes then, the part of an hour beyond midnight is still of the day that the hour starts on.
     """
 
     def __init__(self, name: str) -> None:
@@ -65,8 +70,8 @@ class Zone:
         self.name = name
         #: What to add to an instant so that local hours start at multiples of an hour (30 min in India, else mostly 0).
         self.shift_ms = self.offset_ms(1_735_689_600_000) % HOUR_MS
-        for month in range(0, 120, 3):
-            if self.offset_ms(1_577_836_800_000 + month * 30 * DAY_MS) % HOUR_MS != self.shift_ms:
+        for ms in range(_CHECKED_FROM_MS, MAX_TIME_MS, _CHECK_EACH_MS):
+            if self.offset_ms(ms) % HOUR_MS != self.shift_ms:
                 raise ConfigError(f'time zone "{name}" changes its clock by less than an hour: not supported')
         #: Hour number -> day number.
         self.day_of_hour: dict[int, int] = _DayOfHour(self)
