@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 
 import msgspec
 import orjson
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -209,6 +210,55 @@ def test_a_device_that_two_persons_share_stays_with_the_first() -> None:
     assert day == {"": 2, "activity:paying": 1}
     assert cluster.merged == {"a:9": "u:anna"}
     assert sum(partition.identity.conflicts for partition in cluster.partitions) == 1
+
+
+@pytest.mark.parametrize("first_to_be_delivered", ["u:anna", "u:bert"])
+@pytest.mark.parametrize("first_to_log_in", ["u:anna", "u:bert"])
+def test_of_two_claims_on_a_shared_device_the_first_to_arrive_holds_whatever_comes_again(
+    first_to_log_in: str, first_to_be_delivered: str
+) -> None:
+    """Frames and claims are read again, a worker crashes in between, and the past of the device stays with one person."""
+    cluster = Cluster()
+    device = partition_of("a:9", PARTITIONS)
+    view = PlainEvent("a:9", "one", "view", BASE - HOUR, BASE, "", 0, "v")
+    pay = PlainEvent("a:9", "one", "pay", BASE, BASE, "", 0, "p")
+    users = sorted(["u:anna", "u:bert"], key=lambda user: user != first_to_log_in)
+    logins = {user: PlainEvent(user, "one", "login", BASE, BASE, "", 0, f"login {user}") for user in users}
+
+    def log_in() -> None:
+        for user, login in logins.items():
+            cluster.apply(login, ("a:9", user))
+
+    cluster.apply(view)
+    log_in()
+    for number in range(PARTITIONS):
+        cluster.checkpoint(number)
+    cluster.inbox[device].sort(key=lambda line: decode_merge(line).target != first_to_be_delivered)
+    claims = list(cluster.inbox[device])
+    assert [decode_merge(line).target for line in claims] == [
+        first_to_be_delivered,
+        *(user for user in users if user != first_to_be_delivered),
+    ]
+    cluster.deliver(device, 2)  # not committed: it comes again
+    cluster.crash(device)
+    cluster.deliver(device, 1)
+    cluster.checkpoint(device)
+    cluster.inbox[device] = [*claims[1:], *claims, *reversed(claims)]
+    cluster.settle()
+    for number in range(PARTITIONS):
+        cluster.crash(number)
+    cluster.apply(view)
+    log_in()
+    cluster.apply(pay)
+    cluster.inbox[device] += reversed(claims)
+    cluster.settle()
+    assert cluster.merged == {"a:9": first_to_be_delivered}
+    true = [replace(event, person=first_to_be_delivered) for event in (view, pay)] + list(logins.values())
+    assert cluster.numbers() == {
+        number: value
+        for number, value in recompute(true, plain_rules(ZONE, ZONE, 5)).items()
+        if number.day <= datetime.fromtimestamp(NOW / 1000, UTC).date()
+    }
 
 
 def test_a_merge_message_that_cannot_be_read_is_rejected() -> None:
