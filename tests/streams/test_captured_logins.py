@@ -10,7 +10,7 @@ from deploy.simulator import truth
 from ingest.contract.plan import App, Horizons, Project
 from ingest.contract.settings import Settings
 from ingest.contract.zones import DAY_MS
-from tests.ingest.helpers import CAPTURES, NOW, captured, events, replay
+from tests.ingest.helpers import CAPTURES, NOW, captured, events, post, replay
 from tests.streams.streamed import streamed
 
 PLAN = Settings(
@@ -46,3 +46,33 @@ def test_in_the_browser_a_second_user_of_the_device_is_another_person_and_what_c
     numbers = streamed(PLAN, (msgspec.json.encode(event) for event in found), now)
     months = {key: value for key, value in numbers.items() if key.metric == "active_users" and key.window == "month"}
     assert list(months.values()) == [len(persons)], (months, ids, merged)
+
+
+def posthog(name: str) -> tuple[str, object]:
+    return "/batch/", {
+        "api_key": "phc_TOKEN",
+        "batch": [{"event": name, "distinct_id": "new", "properties": {"alias": "old"}, "uuid": "m"}],
+    }
+
+
+@pytest.mark.parametrize(
+    ("call", "users", "visitor_and_user"),
+    [
+        (("/v1/batch", {"batch": [{"type": "alias", "userId": "new", "previousId": "old", "messageId": "m"}]}), 2, 1),
+        (("/v1/events", {"event": "alias", "type": "alias", "user_id": "new", "previous_id": "old", "id": "m"}), 2, 1),
+        (posthog("$create_alias"), 2, 1),
+        (posthog("$merge_dangerously"), 1, 2),
+    ],
+)
+def test_the_old_id_of_an_alias_is_a_visitors_and_a_user_of_that_name_is_not_renamed(
+    call: tuple[str, object], users: int, visitor_and_user: int
+) -> None:
+    """As docs/sdks.md says."""
+    new = {"event": "e", "user_id": "new", "id": "1"}
+    for old, persons in (("user_id", users), ("anonymous_id", visitor_and_user)):
+        asked = [("/v1/events", [new, {"event": "e", old: "old", "id": "2"}]), call]
+        found = [event for path, body in asked for event in events(post(path, body))]
+        assert len(found) == 3
+        numbers = streamed(PLAN, (msgspec.json.encode(event) for event in found), NOW)
+        months = [value for key, value in numbers.items() if key.metric == "active_users" and key.window == "month"]
+        assert months == [persons], old
