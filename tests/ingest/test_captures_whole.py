@@ -96,8 +96,26 @@ def landed(replayed: Replayed) -> Iterator[Settings]:
         yield replayed.settings
 
 
+def leaves(value: dict[str, Any]) -> frozenset[tuple[str, str]]:
+    """What a column of JSON has of an object: paths and values; no nulls, also not in what is listed, and no empty objects."""
+
+    def without_nulls(one: Any) -> Any:
+        if isinstance(one, dict):
+            return {name: without_nulls(inner) for name, inner in one.items() if inner is not None}
+        return [without_nulls(inner) for inner in one] if isinstance(one, list) else one
+
+    def walk(one: dict[str, Any], path: str) -> Iterator[tuple[str, str]]:
+        for name, inner in without_nulls(one).items():
+            if isinstance(inner, dict):
+                yield from walk(inner, f"{path}{name}.")
+            else:
+                yield path + name, json.dumps(inner, sort_keys=True)
+
+    return frozenset(walk(value, ""))
+
+
 def test_nothing_is_lost_on_the_way_to_clickhouse(replayed: Replayed, landed: Settings) -> None:
-    """Verbatim event, ids, merge, three times, library and version, as they left the collector."""
+    """Verbatim event, properties, context, ids, merge, three times, library and version, as they left the collector."""
     columns = (
         *("id", "app", "person", "event", "type", "time", "received", "device_time", "sent", "platform", "version"),
         *("channel", "duration", "protocol", "lib", "lib_version", "raw"),
@@ -108,10 +126,17 @@ def test_nothing_is_lost_on_the_way_to_clickhouse(replayed: Replayed, landed: Se
         assert event.lib
         assert event.lib_version
         merge = "" if event.merge is None else f"{event.merge.source} {event.merge.target} {event.merge.how}"
-        left.add((*(getattr(event, name) for name in columns), frozenset(event.ids.items()), merge))
-    found = rows(landed, f"SELECT {', '.join(columns)}, ids, arrayStringConcat([merge.1, merge.2, merge.3], ' ') FROM events")
-    arrived = {(*values, frozenset(ids.items()), merge.strip()) for *values, ids, merge in found}
+        own = (getattr(event, name) for name in columns)
+        left.add((*own, frozenset(event.ids.items()), merge, leaves(event.props), leaves(event.context)))
+    others = "ids, arrayStringConcat([merge.1, merge.2, merge.3], ' '), toJSONString(props), toJSONString(context)"
+    found = rows(landed, f"SELECT {', '.join(columns)}, {others} FROM events")
+    arrived = {
+        (*values, frozenset(ids.items()), merge.strip(), leaves(json.loads(props)), leaves(json.loads(context)))
+        for *values, ids, merge, props, context in found
+    }
     assert arrived <= left
+    assert any(props for *_, props, _ in arrived)
+    assert any(context for *_, context in arrived)
     assert {one[0] for one in arrived} == {event.id for event in replayed.thrice}
 
 
