@@ -7,6 +7,7 @@ unread, and to how many connections there are.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import Counter as Count
 from typing import Any, cast
 
@@ -92,6 +93,7 @@ class Connection(web.RequestHandler):
     def ended(self) -> None:
         """The request has been taken, its answer is on its way."""
         self.busy, self.head_since = False, 0.0
+        self._owner.request_ended.set()
 
     def handle_error(
         self, request: web.BaseRequest, status: int = 500, exc: BaseException | None = None, message: str | None = None
@@ -121,6 +123,7 @@ class Connections:
         self._open: dict[Connection, None] = {}
         self._of: Count[str] = Count()
         self._looking: asyncio.Task[None] | None = None
+        self.request_ended = asyncio.Event()
         stats.connections.set_function(lambda: len(self._open))
 
     def adopt(self, settings: CollectorSettings) -> None:
@@ -155,6 +158,14 @@ class Connections:
             self._of[name] -= 1
             if not self._of[name]:
                 del self._of[name]
+
+    async def settled(self, seconds: float) -> None:
+        """Returns when no request is being taken any more, or after so long."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while any(one.busy for one in self._open):
+                    self.request_ended.clear()
+                    await self.request_ended.wait()
 
     async def _look(self) -> None:
         while True:

@@ -31,7 +31,10 @@ log = logging.getLogger(__name__)
 _DRAIN_BYTES = 64 * 1024 * 1024
 #: The part of collector.max_in_flight_bytes that bodies may fill that are still on their way: slow clients leave room.
 _UNFINISHED_SHARE = 0.5
+#: On stopping, how long requests may still take that are being taken: their bodies to come, and to be safe.
 _STOP_S = 15.0
+#: After that, how long what hangs is waited for before it is cut.
+_CUT_S = 1.0
 #: On stopping, how long connections that are open already are still served: each is told to close.
 _LINGER_STOP_S = 0.3
 
@@ -72,7 +75,7 @@ class Server:
         self._connections = Connections(self._settings.collector, self._stats)
         self._connections.start()
         server = HttpServer(self._handle, self._connections)
-        self._runner = web.ServerRunner(server, handle_signals=False, shutdown_timeout=_STOP_S)
+        self._runner = web.ServerRunner(server, handle_signals=False, shutdown_timeout=_CUT_S)
         await self._runner.setup()
         self._site = web.TCPSite(self._runner, self._host, self.port, backlog=1024)
         try:
@@ -93,6 +96,7 @@ class Server:
             await self._site.stop()
         await asyncio.sleep(_LINGER_STOP_S)
         if self._runner is not None:
+            await self._connections.settled(_STOP_S)  # aiohttp's own waiting reads no body on
             await self._runner.cleanup()
             await self._connections.stop()
 
