@@ -22,7 +22,9 @@ from deploy.kafka.broker import LocalBroker
 from deploy.kafka.topics import create_topics
 from ingest.collector.main import allow_files
 from tests.ingest.conftest import APPS, settings_on
-from tests.ingest.running import RunningCollector, ask
+from tests.ingest.running import RunningCollector, ask, events_in
+from tests.ingest.test_collector_failures import Load
+from tests.ingest.wire import collector_process
 
 pytestmark = [pytest.mark.broker, pytest.mark.timeout(180)]
 
@@ -298,3 +300,36 @@ def test_sighup_makes_new_keys_and_limits_hold_without_a_lost_request(broker: Lo
     finally:
         process.terminate()
         process.wait(60)
+
+
+def test_sighup_cuts_no_connection_and_no_request_that_is_under_way(broker: LocalBroker, tmp_path: Path) -> None:
+    settings = settings_on(broker.bootstrap, "underway")
+    create_topics(settings)
+    port, toml = settings.collector.port, tmp_path / "footfall.toml"
+
+    def new_key_holds() -> bool:
+        return ask(port, "/v1/events", EVENT, {"X-Write-Key": "brand-new"}).status == 200
+
+    with collector_process(settings, tmp_path) as process, socket.create_connection(("127.0.0.1", port), 40) as half:
+        kept = http.client.HTTPConnection("127.0.0.1", port, timeout=40)
+        kept.request("POST", "/v1/events", json.dumps(EVENT), KEY)
+        assert kept.getresponse().read()
+        used = kept.sock
+        body = json.dumps(EVENT | {"id": "half"}).encode()
+        half.sendall(HEAD + b"Content-Length: %d\r\nConnection: close\r\n\r\n" % len(body) + body[:9])
+        load = Load(port)
+        eventually(lambda: len(load.acked) > 20)
+        toml.write_text(toml.read_text().replace('["tk3"]', '["brand-new"]'))
+        process.send_signal(signal.SIGHUP)
+        eventually(new_key_holds)
+        after = len(load.acked)
+        eventually(lambda: len(load.acked) > after + 20)
+        load.stop()
+        half.sendall(body[9:])
+        assert ends(half).startswith(b"HTTP/1.1 200 ")
+        kept.request("POST", "/v1/events", json.dumps(EVENT | {"id": "kept"}), KEY)
+        assert kept.getresponse().status == 200
+        assert kept.sock is used is not None
+        kept.close()
+    assert set(load.statuses) == {200}
+    assert load.acked | {"half", "kept"} <= {event.id for event in events_in(settings)}

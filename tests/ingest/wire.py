@@ -23,8 +23,8 @@ _DROPPED = {"host", "content-length", "connection", "transfer-encoding", "accept
 
 
 @contextlib.contextmanager
-def collector_process(settings: Settings, folder: Path) -> Iterator[None]:
-    """`footfall collector` with the tests' apps, ready; it must end cleanly when it is told to."""
+def collector_process(settings: Settings, folder: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """`footfall collector` with the tests' apps, ready, by the footfall.toml in the folder; it must end cleanly when told to."""
     toml = folder / "footfall.toml"
     kafka, collector = settings.kafka, settings.collector
     toml.write_text(
@@ -37,7 +37,7 @@ def collector_process(settings: Settings, folder: Path) -> Iterator[None]:
         process = subprocess.Popen(command, stdout=log, stderr=log, cwd=folder, env={"PYTHONPATH": str(ROOT)})
     try:
         _wait_until_ready(process, collector.port, folder)
-        yield
+        yield process
         process.send_signal(signal.SIGTERM)
         assert process.wait(60) == 0, (folder / "collector.log").read_text()[-3000:]
     finally:
