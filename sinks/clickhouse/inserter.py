@@ -79,6 +79,8 @@ class Inserter:
                 what = judge(error)
                 if what is Remedy.TOO_LARGE and len(rows) == 1:
                     what = Remedy.RETRY  # nothing left to halve: something else takes the memory
+                if what is Remedy.FATAL and not _is_text(body):
+                    what = Remedy.BAD_ROW  # the engine's words quote the row, and cannot be read for the same reason
                 self._stats.failed(table, what.value)
                 if what is Remedy.FATAL:
                     raise WriteError(f"ClickHouse refuses inserts into {table}: {first_line(error)}") from error
@@ -117,3 +119,12 @@ class Inserter:
             self._producer.send(rejected_topic, msgspec.json.encode(rejected)).get(timeout=_PRODUCE_S)
         except KafkaError as error:
             raise WriteError(f"a refused row could not be put into {rejected_topic}: {type(error).__name__}") from error
+
+
+def _is_text(lines: bytes) -> bool:
+    """Whether that is UTF-8. The collector's lines are; another program's need not be."""
+    try:
+        lines.decode()
+    except UnicodeDecodeError:
+        return False
+    return True

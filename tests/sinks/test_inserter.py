@@ -73,6 +73,15 @@ def test_bad_rows_are_found_and_all_others_land(bench: Bench) -> None:
     assert set(bench.failed()) == {"bad_row"}
 
 
+def test_a_line_that_is_no_text_is_a_bad_row_and_does_not_end_the_sink(bench: Bench) -> None:
+    lines = [event(one) for one in range(20)]
+    lines[4] = lines[4].replace(b'"n": 4', b'"n": 4, "\xff": 1')
+    lines[7] = lines[7].replace(b'"n": 7', b'"n": 1e999')
+    assert bench.land(lines) == 2
+    assert [row.number for row in bench.inserter.refused] == [4, 7]
+    assert bench.stored() == (18, 18)
+
+
 def test_a_batch_that_takes_too_much_memory_is_halved_until_it_fits(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     lines = [event(one, props={f"p{number}": "x" * 50 for number in range(20)}) for one in range(4000)]
     monkeypatch.setitem(inserter.INSERT_OPTIONS, "max_memory_usage", 24_000_000)
