@@ -244,7 +244,7 @@ def test_as_many_files_may_be_open_as_connections_need() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
-def test_sighup_makes_new_keys_and_limits_hold_without_a_lost_request(broker: LocalBroker, tmp_path: Path) -> None:
+def test_sighup_makes_new_keys_limits_and_proxies_hold(broker: LocalBroker, tmp_path: Path) -> None:
     settings = settings_on(broker.bootstrap, "sighup")
     create_topics(settings)
     toml = tmp_path / "footfall.toml"
@@ -284,7 +284,6 @@ def test_sighup_makes_new_keys_and_limits_hold_without_a_lost_request(broker: Lo
             time.sleep(0.1)
         assert one_more() == b"HTTP/1.1 503"
         assert (status("tk3"), status("brand-new")) == (200, 401)
-        kept = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
         behind = 'trusted_proxies = ["127.0.0.2"]\n'
         toml.write_text(kafka + door + behind + APPS.replace('["tk3"]', '["brand-new"]\nrevoked_keys = ["tk3"]'))
         os.kill(process.pid, signal.SIGHUP)
@@ -296,7 +295,6 @@ def test_sighup_makes_new_keys_and_limits_hold_without_a_lost_request(broker: Lo
         os.kill(process.pid, signal.SIGHUP)
         eventually(lambda: "the old ones hold" in log.read_text())
         assert status("brand-new") == 200
-        kept.close()
     finally:
         process.terminate()
         process.wait(60)
