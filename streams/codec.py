@@ -16,9 +16,10 @@ VERSION = packed.VERSION
 #: Of a state; of a record handed over, that of the record in it.
 _STATE_VERSION = 1
 
-#: The changelog keys of what a partition knows besides its persons; a person's key begins with "u:" or "a:".
-STATE_KEY = b"\x00state"
-CLOCK_KEY = b"\x00clock"
+#: The changelog keys of what a partition knows besides its persons begin so; a person's key begins with "u:" or "a:".
+NOT_PERSON = b"\x00"
+STATE_KEY = NOT_PERSON + b"state"
+CLOCK_KEY = NOT_PERSON + b"clock"
 
 #: How a MessagePack array of less than 16 elements begins.
 _ARRAY = 0x9

@@ -355,8 +355,8 @@ class Partition:
         ]
         records += [(person.encode(), None) for person in self._forgotten - self._dirty.keys() if person.encode() in self._base]
         totals = self._emission.take(now, self._oldest)
-        due = self.snapshotting.is_due(now, len(records))
-        snapshot = due if snapshot is None else snapshot
+        self.snapshotting.changed(len(records))
+        snapshot = self.snapshotting.is_due(now) if snapshot is None else snapshot
         pieces = self.snapshotting.take(now, self.totals, records, len(self._names)) if snapshot else []
         if records or pieces:
             records.append((CLOCK_KEY, encode_clock(self.clock)))

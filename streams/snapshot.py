@@ -15,11 +15,11 @@ from zlib import crc32
 
 import msgspec
 
+from streams.codec import NOT_PERSON
 from streams.contract.total import Window
 from streams.totals import Key, TotalsState
 
-#: Changelog keys of what is no person's begin so; those of a snapshot's pieces so.
-NOT_PERSON = b"\x00"
+#: The changelog keys of a snapshot's pieces begin so.
 SNAPSHOT_KEY = NOT_PERSON + b"snapshot"
 #: Changes with every change of what totals hold or of how records contribute.
 VERSION = 1
@@ -76,7 +76,7 @@ _decode_piece = msgspec.msgpack.Decoder(_Piece).decode
 
 def digest(records: Mapping[bytes, bytes]) -> int:
     """A sum over the records of persons: the same for the same ones in any order, and easily kept up to date (`moved`)."""
-    return sum([_digest_of(key, value) for key, value in records.items() if key[:1] != NOT_PERSON]) & _DIGEST_MASK
+    return sum([_digest_of(key, value) for key, value in records.items() if not key.startswith(NOT_PERSON)]) & _DIGEST_MASK
 
 
 def _digest_of(key: bytes, value: bytes | None) -> int:

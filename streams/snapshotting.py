@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from streams.codec import STATE_KEY, decode_record, decode_state
+from streams.codec import NOT_PERSON, STATE_KEY, decode_record, decode_state
 from streams.contributions import Scopes, contribute
 from streams.record import Record
 from streams.rules import Rules
-from streams.snapshot import NOT_PERSON, Recovered, Start, digest, moved, snapshot_records, start_from
+from streams.snapshot import Recovered, Start, digest, moved, snapshot_records, start_from
 from streams.totals import Totals
 
 Changes = Sequence[tuple[bytes, bytes | None]]
@@ -41,9 +41,12 @@ class Snapshotting:
             self._digest = digest(self._base)
         return self._digest
 
-    def is_due(self, now: int, changed: int) -> bool:
-        """Whether to write one at `now` (ms), when so many more records have changed."""
-        self._unsummed += changed
+    def changed(self, records: int) -> None:
+        """So many more records have changed."""
+        self._unsummed += records
+
+    def is_due(self, now: int) -> bool:
+        """Whether to write one at `now` (ms)."""
         return self._unsummed >= self._rule.records and now - self._at >= self._rule.passed_ms
 
     def take(self, now: int, totals: Totals, records: Changes, names: int) -> list[tuple[bytes, bytes]]:

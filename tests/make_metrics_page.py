@@ -102,6 +102,8 @@ def views_of() -> dict[str, list[str]]:
             shown[view] |= {metric.name for metric in CATALOGUE if "month" in metric.windows}
         for read in re.findall(r"\b(?:FROM|JOIN)\s+(\w+)", body):
             shown[view] |= shown.get(read, set())
+        left_out = " ".join(re.findall(r"NOT IN \([^)]*\)|!= '\w+'", body))
+        shown[view] -= {name for name in names if f"'{name}'" in left_out}
     order = [view.name for view in VIEWS if view.name not in GENERAL]
     return {name: [view for view in order if name in shown.get(view, set())] for name in names}
 

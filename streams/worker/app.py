@@ -117,20 +117,23 @@ def make_app(settings: Settings) -> WorkerApp:
         return app.topic(name, partitions=kafka.partitions, **raw)
 
     snapshots = SnapshotRule(settings.worker.snapshot_records, settings.worker.snapshot_ms)
-    starts: dict[int, Start] = {}  # where a snapshot was found
+    starts: dict[int, Start] = {}  # of partitions about to be made, where a snapshot was found
 
-    async def sum_up(numbers: Collection[int]) -> dict[int, Summary]:
-        store = table.data
+    async def find_starts(numbers: Collection[int]) -> None:
+        starts.clear()
         for number in numbers:
-            starts.pop(number, None)
-            recovered = store.recovered(number)
-            start = start_of(rules, store.partition(number), recovered) if recovered is not None else None
+            recovered = table.data.recovered(number)
+            start = start_of(rules, table.data.partition(number), recovered) if recovered is not None else None
             if start is not None:
                 starts[number] = start
             await asyncio.sleep(0)  # heartbeats and health between partitions
         if starts:
             changed = sum(len(start.before) for start in starts.values())
             log.info("partitions %s go on from snapshots, %d records have changed since", sorted(starts), changed)
+
+    async def sum_up(numbers: Collection[int]) -> dict[int, Summary]:
+        store = table.data
+        await find_starts(numbers)
         bases = {number: store.partition(number) for number in numbers if number not in starts}
         found = await summaries(settings, bases, kafka.partitions)
         # one that went and came back meanwhile has other records
@@ -141,6 +144,7 @@ def make_app(settings: Settings) -> WorkerApp:
         gc.disable()  # nothing of what a sum takes apart is garbage in a ring
         try:
             cached, start = settings.worker.cached_records, starts.pop(number, None)
+            table.data.at_work(number)
             return Partition(rules, names.events, number, kafka.partitions, base, cached, summary, start, snapshots)
         finally:
             gc.enable()

@@ -50,9 +50,13 @@ class PartitionStore(Store):
         self.offsets[number] = max(last, self.offsets.get(number, -1))
 
     def recovered(self, number: int) -> Recovered | None:
-        """The snapshot that was read among the records of a partition, if any; once."""
-        reader = self._readers.pop(number, None)
+        """The snapshot that was read among the records of a partition, if any, until it is at work."""
+        reader = self._readers.get(number)
         return reader.found() if reader is not None else None
+
+    def at_work(self, number: int) -> None:
+        """The partition's map changes from here on without `apply`: what was read says no more what changed."""
+        self._readers.pop(number, None)
 
     # --- what Faust calls
 

@@ -29,7 +29,7 @@ from deploy.kafka.topics import create_topics
 from ingest.contract.partition import partition_of
 from ingest.contract.settings import Settings, read_settings
 from ingest.contract.topics import topic_names
-from streams.codec import CLOCK_KEY, STATE_KEY, decode_record, encode_record
+from streams.codec import CLOCK_KEY, NOT_PERSON, STATE_KEY, decode_record, encode_record
 from streams.contributions import sum_afresh
 from streams.partition import NOT_PERSONS, Partition, Taken
 from streams.rules import Rules
@@ -202,7 +202,7 @@ def limits(settings: Settings) -> None:
     records = sum(map(len, found))
     print(f"limit: reading alone {read_s:.2f} s ({records / read_s:,.0f} records/s); load {os.getloadavg()[0]:.1f}", flush=True)
     first = found[0]
-    kept = [(key, value) for key, value in first.items() if key not in NOT_PERSONS][:_SAMPLE]
+    kept = [(key, value) for key, value in first.items() if not key.startswith(NOT_PERSON)][:_SAMPLE]
     sample = dict(kept) | {key: first[key] for key in NOT_PERSONS}
     values = [value for _, value in kept]
     decoded_s = seconds(lambda: [decode_record(value) for value in values])
