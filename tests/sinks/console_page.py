@@ -10,11 +10,10 @@ import msgspec
 import pytest
 
 from ingest.contract.settings import read_settings
-from sinks.clickhouse.migrate import migrate
-from sinks.clickhouse.store import open_store
 from tests.conftest import DEMO
 from tests.sinks.chromium import Chromium, program
 from tests.sinks.console_rig import Rig, fill
+from tests.sinks.embedded import embedded
 
 #: What tests of the page need.
 NEEDED = [
@@ -70,15 +69,11 @@ CHARTS = {"hours": 1, "funnel": 1, "history": 1, "heat": 4, "retention": 4, "ove
 @pytest.fixture(scope="module")
 def rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
     plan = msgspec.structs.replace(PLAN, data_dir=str(tmp_path_factory.mktemp("page") / "var"))
-    store = open_store(plan)
-    client = store.client()
-    migrate(client, plan)
-    made = Rig(plan, store, client)
-    fill(made, plan)
-    yield made
-    made.close()
-    client.close()
-    store.close()
+    with embedded(plan) as (store, client):
+        made = Rig(plan, store, client)
+        fill(made, plan)
+        yield made
+        made.close()
 
 
 @pytest.fixture(scope="module")

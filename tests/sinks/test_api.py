@@ -27,11 +27,11 @@ from sinks.api.parameters import Param
 from sinks.api.places import catalogue
 from sinks.api.readers import Readers
 from sinks.api.routes import Route, routes
-from sinks.clickhouse.migrate import migrate
-from sinks.clickhouse.store import Store, open_store
+from sinks.clickhouse.store import Store
 from streams.contract.catalogue import CATALOGUE
 from tests.conftest import DEMO
 from tests.sinks.console_rig import Rig, fill
+from tests.sinks.embedded import embedded
 
 pytestmark = pytest.mark.clickhouse
 
@@ -42,12 +42,8 @@ ROUTES = routes(PLAN)
 @pytest.fixture(scope="module")
 def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Settings, Store, Client]]:
     plan = msgspec.structs.replace(PLAN, data_dir=str(tmp_path_factory.mktemp("api") / "var"))
-    store = open_store(plan)
-    client = store.client()
-    migrate(client, plan)
-    yield plan, store, client
-    client.close()
-    store.close()
+    with embedded(plan) as (store, client):
+        yield plan, store, client
 
 
 @pytest.fixture(scope="module")

@@ -16,13 +16,12 @@ import pytest
 from deploy.kafka.topics import create_topics
 from ingest.contract.errors import ConfigError, UnavailableError
 from ingest.contract.settings import Settings, SinksSettings, read_settings
-from sinks.clickhouse.migrate import migrate
-from sinks.clickhouse.store import open_store
 from sinks.console.guard import host_name
 from sinks.console.server import Console
 from tests.conftest import DEMO
 from tests.ports import free_port
 from tests.sinks.console_rig import Rig
+from tests.sinks.embedded import embedded
 from tests.sinks.process import SinksProcess, until
 
 TOKEN = "a-token-of-some-length"
@@ -36,14 +35,10 @@ def rig(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
         data_dir=str(tmp_path_factory.mktemp("console") / "var"),
         sinks=msgspec.structs.replace(plan.sinks, console_token=request.param),
     )
-    store = open_store(plan)
-    client = store.client()
-    migrate(client, plan)
-    made = Rig(plan, store, client)
-    yield made
-    made.close()
-    client.close()
-    store.close()
+    with embedded(plan) as (store, client):
+        made = Rig(plan, store, client)
+        yield made
+        made.close()
 
 
 def allowed(rig: Rig) -> dict[str, str]:

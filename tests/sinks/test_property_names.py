@@ -19,9 +19,8 @@ from ingest.contract.plan import App, Funnel, FunnelStep, Project, Segment
 from ingest.contract.settings import ClickHouseSettings, Settings
 from sinks.clickhouse.history import ClickHouseHistory
 from sinks.clickhouse.inserter import INSERT_OPTIONS
-from sinks.clickhouse.migrate import migrate
-from sinks.clickhouse.store import open_store
 from sinks.verify.main import sql_numbers
+from tests.sinks.embedded import embedded
 from tests.streams.streamed import streamed
 
 NAMES = ["gift.kind", "礼物.种类 名", 'a"b.c\\d', "it's.`x`.y", "%2E", "a..b", "gift", " ", "tail."]
@@ -52,12 +51,8 @@ def make_settings(directory: str, names: list[str]) -> Settings:
 @pytest.fixture(scope="module")
 def opened(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Any, Settings]]:
     found = make_settings(str(tmp_path_factory.mktemp("names")), NAMES)
-    store = open_store(found)
-    one = store.client()
-    migrate(one, found)
-    yield one, found
-    one.close()
-    store.close()
+    with embedded(found) as (_, client):
+        yield client, found
 
 
 def spread(name: str, value: Any, cuts: list[bool]) -> dict[str, Any]:

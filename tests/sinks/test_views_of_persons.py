@@ -13,9 +13,8 @@ import pytest
 from clickhouse_connect.driver.client import Client
 
 from ingest.contract.settings import Settings, read_settings
-from sinks.clickhouse.migrate import migrate
-from sinks.clickhouse.store import open_store
 from tests.conftest import DEMO
+from tests.sinks.embedded import embedded
 
 pytestmark = pytest.mark.clickhouse
 
@@ -29,12 +28,8 @@ def migrated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
     """The real schema and the demo's plan in the embedded engine."""
     settings: Settings = read_settings(DEMO.read_text(), {})
     settings = msgspec.structs.replace(settings, data_dir=str(tmp_path_factory.mktemp("views")))
-    store = open_store(settings)
-    client = store.client()
-    migrate(client, settings)
-    yield client
-    client.close()
-    store.close()
+    with embedded(settings) as (_, client):
+        yield client
 
 
 class Put:

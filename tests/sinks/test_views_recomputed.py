@@ -16,9 +16,8 @@ from clickhouse_connect.driver.client import Client
 
 from ingest.contract.settings import Settings, read_settings
 from ingest.contract.zones import Zone, day_of_date
-from sinks.clickhouse.migrate import migrate
-from sinks.clickhouse.store import open_store
 from sinks.contract.tables import VIEWS
+from tests.sinks.embedded import embedded
 from tests.sinks.views_told import PLAN, POPULATION, SCOPES, STEPS, Row, Told, months, tell
 
 pytestmark = pytest.mark.clickhouse
@@ -377,12 +376,8 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
     """The real schema and the plan above in the embedded engine."""
     settings: Settings = read_settings(PLAN, {})
     settings = msgspec.structs.replace(settings, data_dir=str(tmp_path_factory.mktemp("recomputed")))
-    store = open_store(settings)
-    client = store.client()
-    migrate(client, settings)
-    yield client
-    client.close()
-    store.close()
+    with embedded(settings) as (_, client):
+        yield client
 
 
 @pytest.fixture(scope="module", params=list(LAST_DAYS))

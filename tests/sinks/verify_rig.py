@@ -12,10 +12,9 @@ import msgspec
 
 from deploy.simulator import truth
 from ingest.contract.event import Event
-from sinks.clickhouse.migrate import migrate
-from sinks.clickhouse.store import open_store
 from sinks.verify.main import sql_numbers
 from streams.contract.total import TotalKey
+from tests.sinks.embedded import embedded
 from tests.sinks.verify_events import DAY, at, make_settings
 
 SETTINGS = make_settings()
@@ -30,12 +29,8 @@ PLAIN = msgspec.structs.replace(
 def engine(directory: Path) -> Iterator[Any]:
     """The real schema in the embedded engine."""
     found = msgspec.structs.replace(SETTINGS, data_dir=str(directory))
-    store = open_store(found)
-    one = store.client()
-    migrate(one, found)
-    yield one
-    one.close()
-    store.close()
+    with embedded(found) as (_, client):
+        yield client
 
 
 def insert(client: Any, rows: list[Event]) -> None:
