@@ -86,7 +86,7 @@ class CollectorSettings(Table, frozen=True, kw_only=True):
     port: Port = 8090
     #: Prometheus metrics of the collector; never on the public port.
     metrics_port: Port = 8093
-    #: How long events are gathered into a frame before it is sent.
+    #: How long events are gathered into a frame before it is sent; up to four times as long while others wait for Kafka.
     linger_ms: Annotated[int, msgspec.Meta(ge=0, le=1000)] = 5
     #: SDKs fill batches of up to 5 MiB, and put one event on top.
     max_body_bytes: Positive = 6 * 1024 * 1024

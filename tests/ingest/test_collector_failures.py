@@ -116,6 +116,24 @@ def test_a_killed_broker_means_503_until_it_is_back_and_nothing_acknowledged_is_
     assert load.acked <= {event.id for event in events_in(settings)}
 
 
+def test_events_that_come_while_others_wait_for_kafka_share_a_frame(own_broker: LocalBroker) -> None:
+    settings = settings_on(own_broker.bootstrap, "shared")
+    settings = msgspec.structs.replace(settings, collector=msgspec.structs.replace(settings.collector, linger_ms=300))
+    create_topics(settings)
+    with RunningCollector(settings) as collector, ThreadPoolExecutor() as pool:
+        collector.wait_until_ready()
+        assert collector.send({"event": "e", "user_id": "1"}).status == 200
+        os.kill(own_broker.pid, signal.SIGSTOP)
+        replies = []
+        for pause_s in (0.5, 0.5, 0.3):  # longer than the linger: each would be a frame of its own
+            replies.append(pool.submit(collector.send, {"event": "e", "user_id": "1"}))
+            time.sleep(pause_s)
+        os.kill(own_broker.pid, signal.SIGCONT)
+        assert [reply.result().status for reply in replies] == [200, 200, 200]
+        assert collector.metric("footfall_collector_frame_bytes_count") == 3
+    assert len(events_in(settings)) == 4
+
+
 def test_a_broker_that_freezes_and_goes_on_is_found_again(own_broker: LocalBroker) -> None:
     settings = quick(settings_on(own_broker.bootstrap, "frozen"))
     create_topics(settings)
