@@ -1,6 +1,6 @@
 """What the collector costs: events a second and CPU an event, beside a bare server on the same stack in the same run.
 
-    python -m tests.bench.bench_collector [--seconds 4] [--connections 8]
+    python -m tests.bench.bench_collector [--seconds 4] [--connections 32]
 
 Starts a local broker, a collector, and a server that only reads the body and answers, and posts to both over keep-alive
 connections. CPU is that of the server's process alone; one process uses one core, so 1 / CPU is the limit a core. Then the same
@@ -80,9 +80,9 @@ def native_event(number: int) -> dict[str, Any]:
     }
 
 
-def sensors_event(number: int) -> dict[str, Any]:
-    """An event as the web SDK sends it."""
-    device = f"1a201cda49b57e-0e5447a34acc61-11543b4c-480000-{number % 5000}"
+def sensors_event(number: int, visitor: int | None = None) -> dict[str, Any]:
+    """An event as the web SDK sends it; of a visitor of its own, unless one is given."""
+    device = f"1a201cda49b57e-0e5447a34acc61-11543b4c-480000-{(number if visitor is None else visitor) % 5000}"
     return {
         "identities": {"$identity_cookie_id": device, "$identity_anonymous_id": device},
         "distinct_id": device,
@@ -121,7 +121,8 @@ def native_batch(start: int) -> bytes:
 
 
 def sensors_batch(start: int) -> bytes:
-    raw = json.dumps([sensors_event(start + one) for one in range(BATCH)], ensure_ascii=False).encode()
+    """A page's events: all of one visitor, while a server's batch, as Segment's here, has many users in it."""
+    raw = json.dumps([sensors_event(start + one, start // BATCH) for one in range(BATCH)], ensure_ascii=False).encode()
     data = quote(base64.b64encode(gzip.compress(raw)), safe="").encode()
     return request("POST", f"/sa?token={KEY}", b"gzip=1&data_list=" + data, "Content-Type: application/x-www-form-urlencoded\r\n")
 
@@ -263,7 +264,7 @@ def main() -> None:
     """Runs all kinds and prints a table."""
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("--seconds", type=float, default=4.0)
-    arguments.add_argument("--connections", type=int, default=8)
+    arguments.add_argument("--connections", type=int, default=32)
     options = arguments.parse_args()
     spawn = multiprocessing.get_context("spawn")
     with tempfile.TemporaryDirectory() as folder:
