@@ -56,7 +56,8 @@ def check_event(raw: bytes, limits: Limits, plain: bool = False) -> tuple[bytes,
         raise RefusedError(Reason.TOO_LARGE, f"the event has {size} bytes, at most {limits.event_bytes} are allowed")
     if not plain and (b"\n" in raw or b"\r" in raw):
         raw = raw.translate(_LINE_BREAKS)  # outside of strings they are whitespace; inside they are an error already
-    if raw.count(b"[") + raw.count(b"{") > MAX_DEPTH and depth(raw) > MAX_DEPTH:
+    # to count costs several times as much as to find that there are none
+    if raw.count(b"{") + (raw.count(b"[") if b"[" in raw else 0) > MAX_DEPTH and depth(raw) > MAX_DEPTH:
         raise RefusedError(Reason.TOO_DEEP, f"more than {MAX_DEPTH} objects and arrays inside each other")
     try:
         found, text = orjson.loads(raw), raw.decode()

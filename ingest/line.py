@@ -49,11 +49,16 @@ encode_line = msgspec.json.Encoder().encode
 
 def content_id(*parts: bytes | str | int) -> str:
     """An id made of content: the same parts give the same id, whoever computes it and when."""
-    pieces = []
+    content = ""
     for part in parts:
-        encoded = part if part.__class__ is bytes else str(part).encode()
-        pieces.append(b"%d:%b" % (len(encoded), encoded))
-    return hashlib.sha1(b"".join(pieces), usedforsecurity=False).hexdigest()
+        if isinstance(part, bytes):
+            break
+        content += f"{len(str(part))}:{part}"
+    else:
+        if content.isascii():  # most often; a character is a byte then
+            return hashlib.sha1(content.encode(), usedforsecurity=False).hexdigest()
+    encoded = [part if isinstance(part, bytes) else str(part).encode() for part in parts]
+    return hashlib.sha1(b"".join([b"%d:%b" % (len(one), one) for one in encoded]), usedforsecurity=False).hexdigest()
 
 
 def id_text(value: str | int | None, path: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import NamedTuple, ParamSpec
+from typing import NamedTuple, TypeVarTuple
 
 import msgspec
 
@@ -19,7 +19,7 @@ from ingest.tracking import Label, labels
 EventRule = Callable[[EventLine], None]
 #: Takes out of a refusal (received at, ms) what is not to be kept.
 Concealer = Callable[[Refusal, int], Refusal]
-P = ParamSpec("P")
+Ts = TypeVarTuple("Ts")
 
 
 class Receipt(NamedTuple):
@@ -56,16 +56,14 @@ class Batch:
     violations: list[Label] = field(default_factory=list)
     beyond: int = 0
 
-    def add(
-        self, index: int, raw: bytes, path: str, app: str, decode: Callable[P, EventLine], *args: P.args, **more: P.kwargs
-    ) -> None:
+    def add(self, index: int, raw: bytes, path: str, app: str, decode: Callable[[*Ts], EventLine], *args: *Ts) -> None:
         """Decodes one event, by `decode` with what follows it; whatever is wrong with it concerns it alone.
 
         path   where it is in the body, with {} for its index
         """
         event: EventLine | None = None
         try:
-            event = decode(*args, **more)
+            event = decode(*args)
             for rule in self.rules:
                 rule(event)
             line = encode_line(event)

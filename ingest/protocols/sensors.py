@@ -44,7 +44,7 @@ class SensorsEvent(msgspec.Struct, gc=False):
     original_id: _Text = None
     login_id: _Text = None
     anonymous_id: _Text = None
-    identities: dict[str, Any] | None = None
+    identities: msgspec.Raw = NO_RAW
     track_id: Any = msgspec.field(name="_track_id", default=None)
     flush_time: Any = msgspec.field(name="_flush_time", default=None)
     time_free: Any = None
@@ -97,16 +97,22 @@ class _About(NamedTuple):
 
 
 class _Shared(NamedTuple):
-    """What all events of a request have in common; `abouts`: what `lib` says, which mostly is the same in all of them."""
+    """What all events of a request have in common.
+
+    abouts      what `lib` says, which mostly is the same in all of them
+    identities  who it was, by all that says so: a device's batch is of one person
+    """
 
     receipt: Receipt
     payload: Payload
     abouts: dict[bytes, _About]
+    identities: dict[tuple[object, ...], Identity]
 
 
 _decode_event = msgspec.json.Decoder(SensorsEvent).decode
 _decode_properties = msgspec.json.Decoder(Properties).decode
 _decode_library = msgspec.json.Decoder(Library).decode
+_decode_identities = msgspec.json.Decoder(dict[str, Any] | None).decode
 _NO_PROPERTIES = Properties()
 _NO_LIBRARY = Library()
 
@@ -123,7 +129,7 @@ def decode(payload: Payload, receipt: Receipt) -> Batch:
     batch = Batch(receipt.rules)
     limits = receipt.limits
     url_app = receipt.keys.app_of(*receipt.candidates)
-    shared = _Shared(receipt, payload, {})
+    shared = _Shared(receipt, payload, {}, {})
     plain = is_plain(body, limits)
     for index, raw in enumerate(parts[: limits.batch_events]):
         try:
@@ -155,15 +161,10 @@ def event_line(found: SensorsEvent, text: bytes, verbatim: str, app: str, shared
     kind = _kind(found.type)
     properties, props = _properties(found.properties)
     about = _about(found.lib, shared)
-    identity = _identity(found, kind, properties)
+    identity = _identity(found, kind, properties, shared)
     device_time = read_time(found.time, "$.time")
     sent = read_sent(found.flush_time)
     lib = about.name or short(properties.lib)
-    ids = identity.ids
-    if device := short(properties.device_id):
-        ids["device_id"] = device
-    if session := short(properties.session_id):
-        ids["session_id"] = session
     return EventLine(
         id=_event_id(found, text, device_time, receipt.received),
         app=app,
@@ -180,7 +181,7 @@ def event_line(found: SensorsEvent, text: bytes, verbatim: str, app: str, shared
         duration=_duration(found.event or "", properties),
         props=props,
         context=about.context,
-        ids=ids,
+        ids=identity.ids,
         merge=identity.merge,
         protocol=PROTOCOL,
         lib=lib,
@@ -223,21 +224,49 @@ def _refusal(found: SensorsEvent, receipt: Receipt) -> RefusedError:
     return receipt.keys.refusal(*(own or receipt.candidates))
 
 
-def _identity(found: SensorsEvent, kind: EventType, properties: Properties) -> Identity:
-    if kind == "item":
-        name, number = short(found.item_type), short(found.item_id)
-        if not name and not number:
-            raise RefusedError(Reason.NO_PERSON, "an item needs item_type or item_id - at `$`")
-        return Identity(f"a:{f'$item+{name}+{number}'[:256]}", None, {"item_type": name, "item_id": number})
+def _identity(found: SensorsEvent, kind: EventType, properties: Properties, shared: _Shared) -> Identity:
+    device, session = short(properties.device_id), short(properties.session_id)
+    is_login_id, names = properties.is_login_id is True, bytes(found.identities)
+    key = (
+        *(kind, found.distinct_id, found.original_id, found.login_id, found.anonymous_id),
+        *(names, is_login_id, device, session, found.item_type, found.item_id),
+    )
+    identity = shared.identities.get(key)
+    if identity is None:
+        identity = _item(found) if kind == "item" else _person(found, kind, _identities(names), is_login_id)
+        if device:
+            identity.ids["device_id"] = device
+        if session:
+            identity.ids["session_id"] = session
+        shared.identities[key] = identity
+    return identity
+
+
+def _item(found: SensorsEvent) -> Identity:
+    name, number = short(found.item_type), short(found.item_id)
+    if not name and not number:
+        raise RefusedError(Reason.NO_PERSON, "an item needs item_type or item_id - at `$`")
+    return Identity(f"a:{f'$item+{name}+{number}'[:256]}", None, {"item_type": name, "item_id": number})
+
+
+def _person(found: SensorsEvent, kind: EventType, identities: dict[str, str], is_login_id: bool) -> Identity:
     return identify(
         kind,
         distinct=id_text(found.distinct_id, "$.distinct_id"),
         original=id_text(found.original_id, "$.original_id"),
         login=id_text(found.login_id, "$.login_id"),
         anonymous=id_text(found.anonymous_id, "$.anonymous_id"),
-        identities={name: value for name, one in (found.identities or {}).items() if (value := short(one))},
-        is_login_id=properties.is_login_id is True,
+        identities=identities,
+        is_login_id=is_login_id,
     )
+
+
+def _identities(text: bytes) -> dict[str, str]:
+    try:
+        found = _decode_identities(text) if text else None
+    except msgspec.ValidationError as error:
+        raise RefusedError(Reason.BAD_EVENT, f"{error} - at `$.identities`") from error
+    return {name: value for name, one in found.items() if (value := short(one))} if found else {}
 
 
 def _event_id(found: SensorsEvent, raw: bytes, device_time: int, received: int) -> str:

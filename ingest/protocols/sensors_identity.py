@@ -40,7 +40,7 @@ def identify(
     In this order somebody is known as a user: `login_id`; a login event; `$is_login_id`; the login among the identities where it
     is the distinct id; a distinct id that differs from the anonymous one. Else the visitor is the distinct id.
     """
-    ids = {}
+    ids = dict(identities)
     if distinct:
         ids["distinct_id"] = distinct
     if login:
@@ -49,9 +49,6 @@ def identify(
         ids["anonymous_id"] = anonymous
     if original:
         ids["original_id"] = original
-    for name, value in identities.items():
-        if name not in ids:
-            ids[name] = value
     user = _user(kind, distinct, login, anonymous, identities, is_login_id)
     if user:
         person = f"u:{user}"

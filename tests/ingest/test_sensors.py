@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import base64
 import gzip
+import hashlib
 import json
+import re
 from typing import Any
 from urllib.parse import quote
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ingest.contract.event import Event, Merge
+from ingest.line import content_id
 from ingest.protocols.java_hash import java_hash
 from ingest.reasons import Reason
 from tests.ingest.helpers import LIMITS, NOW, captured, events, post, rejections, replay
@@ -56,6 +59,54 @@ def track(**fields: Any) -> Event:
 )
 def test_whose_event_it_is(fields: dict[str, Any], person: str) -> None:
     assert track(**fields).person == person
+
+
+_WHO = st.sampled_from([None, "d", "x", 1, "1"])
+_VALUES = st.sampled_from(["d", "x", "", 1, True, None, ["x"]])
+_FIELDS: dict[str, st.SearchStrategy[Any]] = {
+    "type": st.sampled_from(["track", "track_signup", "track_id_bind", "item_set"]),
+    **dict.fromkeys(("distinct_id", "original_id", "login_id", "anonymous_id", "item_type", "item_id"), _WHO),
+    "identities": st.dictionaries(st.sampled_from(["$identity_login_id", "$identity_mobile"]), _VALUES) | st.just("x"),
+    "properties": st.dictionaries(st.sampled_from(["$is_login_id", "$device_id", "$event_session_id"]), _VALUES),
+}
+#: Changes of one and the same thing: what two events differ in is all that tells them apart.
+_CHANGES = st.one_of(
+    [
+        st.lists(st.fixed_dictionaries({name: values}), min_size=1, max_size=4)
+        for name, values in (
+            *((name, values) for name, values in _FIELDS.items() if name != "properties"),
+            *(
+                ("properties", st.fixed_dictionaries({name: _VALUES}))
+                for name in ("$is_login_id", "$device_id", "$event_session_id")
+            ),
+        )
+    ]
+)
+
+
+@settings(max_examples=600)
+@given(st.fixed_dictionaries({}, optional=_FIELDS), _CHANGES)
+def test_an_event_is_the_same_in_a_batch_as_alone(common: dict[str, Any], changes: list[dict[str, Any]]) -> None:
+    sent = [TRACK | {"_track_id": 1} | common | change for change in [{}, *changes]]
+    alone = [post("/sa", form(one), query=QUERY, key="") for one in sent]
+    together = post("/sa", form(sent, "data_list"), query=QUERY, key="")
+    assert events(together) == [event for one in alone for event in events(one)]
+    refused = [(one.reason, one.detail.replace("$[0]", "$")) for intake in alone for one in intake.refused]
+    assert [(one.reason, re.sub(r"\$\[\d\]", "$", one.detail)) for one in together.refused] == refused
+
+
+def test_what_is_wrong_with_identities_has_its_path() -> None:
+    (refusal,) = post("/sa", form([TRACK, TRACK | {"identities": "x"}], "data_list"), query=QUERY, key="").refused
+    assert (refusal.reason, refusal.detail) == (Reason.BAD_EVENT, "Expected `object | null`, got `str` - at `$[1].identities`")
+
+
+@given(st.lists(st.text() | st.integers() | st.binary(), max_size=5))
+def test_an_id_is_made_of_lengths_and_contents(parts: list[str | int | bytes]) -> None:
+    content = b""
+    for part in parts:
+        encoded = part if isinstance(part, bytes) else str(part).encode()
+        content += str(len(encoded)).encode() + b":" + encoded
+    assert content_id(*parts) == hashlib.sha1(content, usedforsecurity=False).hexdigest()
 
 
 def test_merges() -> None:
