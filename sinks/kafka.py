@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Sequence
 from typing import Any
 
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer
@@ -13,6 +15,9 @@ from ingest.contract.topics import topic_names, topic_specs
 
 #: How long to wait for a first answer of the brokers.
 BOOTSTRAP_MS = 10_000
+#: How long a topic that a broker does not know is asked for again: it may have been created a moment ago, by way of another one.
+_HEARD_S = 2.0
+_AGAIN_S = 0.2
 _FETCH_BYTES = 8 * 1024 * 1024
 
 
@@ -26,7 +31,10 @@ def check_topics(settings: Settings) -> dict[str, str]:
     wanted = {spec.name: spec.partitions for spec in topic_specs(settings)}
     admin = _open(KafkaAdminClient, settings)
     try:
-        described = {topic["name"]: topic for topic in admin.describe_topics(read)}
+        described, until = _described(admin, read), time.monotonic() + _HEARD_S
+        while len(described) < len(read) and time.monotonic() < until:
+            time.sleep(_AGAIN_S)
+            described = _described(admin, read)
     except KafkaError as error:
         raise _away(settings, error) from error
     finally:
@@ -34,7 +42,7 @@ def check_topics(settings: Settings) -> dict[str, str]:
     ids = {}
     for name in read:
         topic = described.get(name)
-        if topic is None or topic["error_code"]:
+        if topic is None:
             raise LayoutError(f"the topic {name} does not exist: create the topics with `footfall topics`")
         if len(topic["partitions"]) != wanted[name]:
             raise LayoutError(
@@ -43,6 +51,11 @@ def check_topics(settings: Settings) -> dict[str, str]:
             )
         ids[name] = str(topic.get("topic_id") or "")
     return ids
+
+
+def _described(admin: Any, names: Sequence[str]) -> dict[str, Any]:
+    """What the broker says of those topics that it knows."""
+    return {topic["name"]: topic for topic in admin.describe_topics(names) if not topic["error_code"]}
 
 
 def group_consumer(settings: Settings, role: str, isolation: str) -> Any:

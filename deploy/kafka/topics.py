@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -29,6 +30,9 @@ from ingest.contract.settings import Settings, kafka_options
 from ingest.contract.topics import TopicSpec, topic_specs
 
 WAIT_S = 10.0
+#: How long a topic that a broker does not know is asked for again: it may have been created a moment ago, by way of another one.
+_HEARD_S = 2.0
+_AGAIN_S = 0.2
 #: Refusals that no second try can change: the settings must.
 _REFUSALS = (
     AuthorizationError,
@@ -64,7 +68,10 @@ def check_topics(settings: Settings, wait_s: float = WAIT_S) -> list[str]:
     """
     specs = topic_specs(settings)
     with _broker(settings, wait_s) as client:
-        replicas = _replicas(client, specs)
+        replicas, until = _replicas(client, specs), time.monotonic() + _HEARD_S
+        while len(replicas) < len(specs) and time.monotonic() < until:
+            time.sleep(_AGAIN_S)
+            replicas = _replicas(client, specs)
         configs = _configs(client, sorted(replicas))
     weak = []
     for spec in specs:

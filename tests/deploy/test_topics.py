@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import msgspec
@@ -17,6 +19,7 @@ from deploy.kafka.topics import check_topics, create_topics, require_crc32c
 from ingest.contract.errors import ConfigError, LayoutError, UnavailableError
 from ingest.contract.settings import Settings, kafka_options
 from ingest.contract.topics import TopicSpec, least_in_sync, topic_names, topic_specs
+from sinks.kafka import check_topics as check_read_topics
 from tests.ports import free_port
 
 SPEC = TopicSpec(
@@ -103,6 +106,18 @@ def test_only_what_is_missing_is_created(settings: Settings) -> None:
 def test_missing_topics_are_a_layout_error(settings: Settings) -> None:
     with pytest.raises(LayoutError, match=rf"{topic_names(settings).events} does not exist: .*footfall topics"):
         check_topics(settings)
+
+
+@pytest.mark.broker
+@pytest.mark.parametrize("check", [check_topics, check_read_topics])
+def test_topics_that_the_broker_hears_of_a_moment_later_are_there(
+    settings: Settings, check: Callable[[Settings], object]
+) -> None:
+    with ThreadPoolExecutor() as pool:
+        checked = pool.submit(check, settings)
+        time.sleep(0.5)
+        create_topics(settings)
+        checked.result()
 
 
 @pytest.mark.broker
