@@ -110,6 +110,29 @@ def months(scopes: Scopes, scope: int, part: Part) -> frozenset[int]:
 
 
 def _contribute_part(totals: Totals, clock: ScopeClock, scope: int, was: Part, now: Part) -> None:
+    if was.seen and now.seen and not _may_become(was, now):
+        _contribute_seen(totals, clock, scope, was, _NO_PART)
+        _contribute_seen(totals, clock, scope, _NO_PART, now)
+    else:
+        _contribute_seen(totals, clock, scope, was, now)
+    for day in now.launches.keys() | was.launches.keys():
+        totals.count_launches(clock, scope, day, len(was.launches.get(day, ())), len(now.launches.get(day, ())))
+    for day in now.spans.keys() | was.spans.keys():
+        numbers = totals.day_numbers(clock, was.spans, day), totals.day_numbers(clock, now.spans, day)
+        totals.count_spans(clock, scope, day, *numbers)
+
+
+def _may_become(was: Part, now: Part) -> bool:
+    """Whether a part can have grown to the other: not if the person was forgotten and somebody new came under the same id."""
+    return (
+        was.day <= now.day
+        and was.hour <= now.hour
+        and {facet for seen in was.seen for facet in seen.facets} <= {facet for seen in now.seen for facet in seen.facets}
+    )
+
+
+def _contribute_seen(totals: Totals, clock: ScopeClock, scope: int, was: Part, now: Part) -> None:
+    """What hangs on when facets were seen. The one part is empty, or can have grown to the other."""
     anchors = now if now.seen else was
     for facets, before, after in _alike(was, now, clock.horizon):
         if before[0] != after[0]:
@@ -120,11 +143,6 @@ def _contribute_part(totals: Totals, clock: ScopeClock, scope: int, was: Part, n
             totals.count_minute(scope, facets, before[2], after[2])
         if facets[0] == ANY and (before[0], was.first) != (after[0], now.first):
             totals.count_life(clock, scope, anchors.day, (before[0], was.first), (after[0], now.first))
-    for day in now.launches.keys() | was.launches.keys():
-        totals.count_launches(clock, scope, day, len(was.launches.get(day, ())), len(now.launches.get(day, ())))
-    for day in now.spans.keys() | was.spans.keys():
-        numbers = totals.day_numbers(clock, was.spans, day), totals.day_numbers(clock, now.spans, day)
-        totals.count_spans(clock, scope, day, *numbers)
 
 
 def _alike(was: Part, now: Part, horizon: Horizon) -> Iterator[tuple[tuple[int, ...], SeenValue, SeenValue]]:

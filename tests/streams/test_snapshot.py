@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 
 from ingest.contract.settings import read_settings
 from streams.codec import STATE_KEY
+from streams.contract.merge import MergeMessage, encode_merge
 from streams.partition import Partition, Taken
 from streams.rules import Rules
 from streams.snapshot import PIECE_BYTES, SNAPSHOT_KEY, VERSION, ChangelogReader, digest, snapshot_records
@@ -92,14 +93,23 @@ def test_totals_from_a_snapshot_are_those_of_all_records(data: st.DataObject) ->
     rules = Rules(plan_of(data.draw(ZONES), data.draw(ZONES), late_days))
     changes: Changes = []
     partition, *_ = read_again(rules, changes)
-    used = 0
+    used, handed_over = 0, list[bytes]()
     for _ in range(data.draw(st.integers(2, 5))):
         base += data.draw(st.sampled_from([0, 0, 1, 2, 9, 40])) * DAY
         now = base + 21 * HOUR
-        partition.apply_frame(frame_of(data.draw(events_from(base, late_days))), 0, now)
-        if data.draw(st.booleans()) and data.draw(st.booleans()):
+        forgotten = data.draw(st.sampled_from(["", "", "before", "after"]))
+        if forgotten == "before":  # who comes now is somebody new
             partition.forget(data.draw(st.sampled_from(PERSONS)))
+        for line in handed_over:
+            partition.apply_merges(line, 0, now)
+        partition.apply_frame(frame_of(data.draw(events_from(base, late_days))), 0, now)
+        if forgotten == "after":
+            partition.forget(data.draw(st.sampled_from(PERSONS)))
+        if data.draw(st.booleans()) and data.draw(st.booleans()):
+            one, target = data.draw(st.permutations(PERSONS))[:2]
+            partition.apply_merges(encode_merge(MergeMessage(kind="claim", person=one, target=target)), 0, now)
         taken = partition.take(now, snapshot=data.draw(st.booleans()))
+        handed_over = [line for number, line in taken.merges if number == 0]
         changes += written(taken)
         partition.commit(taken)
         if data.draw(st.booleans()):
@@ -146,6 +156,25 @@ def test_what_changed_behind_the_snapshot_is_counted(rules: Rules) -> None:
     partition, from_snapshot, records = read_again(rules, lived(rules))
     assert from_snapshot
     assert_as_summed_afresh(partition, NOW + 3 * DAY, records)
+
+
+@pytest.mark.parametrize(("ago", "platform"), [(0, "web"), (3 * HOUR, "ios"), (2 * DAY, "ios")])
+def test_who_was_forgotten_since_the_snapshot_and_came_again_is_counted_as_who_they_are_now(
+    rules: Rules, ago: int, platform: str
+) -> None:
+    who, other = PERSONS[:2]
+    first = [PlainEvent(one, "one", "view", NOW, NOW, "ios", id=one) for one in (who, other)]
+    again = PlainEvent(who, "one", "view", NOW - ago, NOW, platform, id="again")  # on another device, or before what was known
+    partition, *_ = read_again(rules, [])
+    partition.apply_frame(frame_of(first), 0, NOW)
+    changes = written(taken := partition.take(NOW, snapshot=True))
+    partition.commit(taken)
+    partition.forget(who)
+    partition.apply_frame(frame_of([again]), 0, NOW)
+    changes += written(partition.take(NOW, snapshot=False))
+    partition, from_snapshot, records = read_again(rules, changes)
+    assert from_snapshot
+    assert_as_summed_afresh(partition, NOW, records)
 
 
 def test_a_snapshot_of_other_records_than_those_that_are_there_is_not_used(rules: Rules) -> None:
