@@ -57,7 +57,6 @@ class Emission:
         today = {scope: clock.zone.day(now) for scope, clock in self._clocks.items()}
         if minute != self._minute:
             self._minute = minute
-            totals.forget_minutes(minute)
             came = {key for key in self._later if key.start <= today[key.scope]}
             self._later -= came
             due |= came

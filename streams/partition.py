@@ -45,7 +45,7 @@ from streams.snapshotting import SnapshotRule, Snapshotting, sum_since
 from streams.totals import Totals, TotalsState
 
 NOT_PERSONS = (STATE_KEY, CLOCK_KEY)
-#: How far this machine's clock may be behind the newest receipt before the `now` windows miss somebody after a start.
+#: How far this machine's clock may be behind the newest receipt before the `now` windows miss somebody.
 _CLOCK_SLACK_MINUTES = 120
 
 
@@ -180,8 +180,13 @@ class Partition:
     def empty_totals(self) -> Totals:
         """Totals of nobody."""
         totals = Totals(self._rules.gap_ms, lambda day: self._names.number(f"d{day}"))
-        totals.forget_minutes(self.clock // 60_000 - _CLOCK_SLACK_MINUTES)
+        totals.forget_minutes(self._oldest_now())
         return totals
+
+    def _oldest_now(self) -> int:
+        """The earliest minute at which a `now` window may end. By receipts: this machine's clock may be set back, and another's,
+        on which the totals are gone on with, may be behind."""
+        return self.clock // 60_000 - _CLOCK_SLACK_MINUTES
 
     def _summed(self, summary: Summary | None, start: Start | None) -> Totals:
         if summary is not None:
@@ -355,6 +360,7 @@ class Partition:
         ]
         records += [(person.encode(), None) for person in self._forgotten - self._dirty.keys() if person.encode() in self._base]
         totals = self._emission.take(now, self._oldest)
+        self.totals.forget_minutes(self._oldest_now())
         self.snapshotting.changed(len(records))
         snapshot = self.snapshotting.is_due(now) if snapshot is None else snapshot
         pieces = self.snapshotting.take(now, self.totals, records, len(self._names)) if snapshot else []

@@ -22,7 +22,7 @@ from streams.totals import Key, TotalsState
 #: The changelog keys of a snapshot's pieces begin so.
 SNAPSHOT_KEY = NOT_PERSON + b"snapshot"
 #: Changes with every change of what totals hold or of how records contribute.
-VERSION = 1
+VERSION = 2
 #: Pieces are no larger: they must fit the producer's batches.
 PIECE_BYTES = 256 * 1024
 #: Where more than one in so many records have changed since a snapshot, all are summed up as quickly.

@@ -335,10 +335,13 @@ class Totals:
         return sum(minutes.get(one, 0) for one in range(minute - NOW_MINUTES[window] + 1, minute + 1))
 
     def forget_minutes(self, minute: int) -> None:
-        """Drops the minutes that no `now` window will ask for again."""
-        self.oldest_minute = minute - max(NOW_MINUTES.values())
+        """Drops the minutes that no `now` window which ends at `minute` or later asks for."""
+        oldest = minute - max(NOW_MINUTES.values())
+        if oldest == self.oldest_minute:
+            return
+        self.oldest_minute = oldest
         for minutes in self._minutes.values():
-            for one in [one for one in minutes if one < self.oldest_minute]:
+            for one in [one for one in minutes if one < oldest]:
                 del minutes[one]
 
     def forget_closed(self, clocks: dict[int, ScopeClock]) -> None:

@@ -86,6 +86,16 @@ def test_active_now_falls_back_to_zero_as_minutes_pass() -> None:
     assert taken(partition, now + 30 * MINUTE)["active_users", "30m", "2026-11-22", -1] == 0
 
 
+def test_a_clock_that_is_set_back_loses_nobody_who_is_active_now() -> None:
+    partition = started()
+    now = MIDNIGHT + 12 * HOUR
+    apply(partition, view(now - 15 * MINUTE, now), view(now - 15 * MINUTE, now, PERSONS[1]))
+    assert taken(partition, now + 20 * MINUTE).get(("active_users", "30m", "2026-11-22", -1)) == 0
+    apply(partition, view(now + MINUTE, now + MINUTE))
+    told = taken(partition, now + MINUTE)
+    assert (told["active_users", "30m", "2026-11-22", -1], told["active_users", "5m", "2026-11-22", -1]) == (2, 1)
+
+
 def test_a_restart_tells_active_now_and_the_trailing_windows_of_days_gone_by() -> None:
     store: dict[bytes, bytes] = {}
     partition = started(store)

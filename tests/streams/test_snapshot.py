@@ -20,11 +20,12 @@ from hypothesis import strategies as st
 from ingest.contract.settings import read_settings
 from streams.codec import STATE_KEY
 from streams.contract.merge import MergeMessage, encode_merge
+from streams.contract.total import decode_total
 from streams.partition import Partition, Taken
 from streams.rules import Rules
 from streams.snapshot import PIECE_BYTES, SNAPSHOT_KEY, VERSION, ChangelogReader, digest, snapshot_records
 from streams.snapshotting import SnapshotRule, start_of
-from streams.totals import NOW_MINUTES, Key, TotalsState
+from streams.totals import Key, TotalsState
 from tests.streams.plain import PlainEvent
 from tests.streams.test_partition_properties import (
     BASES,
@@ -66,12 +67,12 @@ def read_again(rules: Rules, changes: Iterable[tuple[bytes, bytes | None]]) -> t
     return Partition(rules, "t", 0, PARTITIONS, records, cached=2, start=start), start is not None, records
 
 
-def assert_as_summed_afresh(partition: Partition, now: int, records: dict[bytes, bytes]) -> None:
+def assert_as_summed_afresh(partition: Partition, records: dict[bytes, bytes]) -> None:
     afresh = partition.summed_afresh()
     assert {key: value for key, value in partition.totals.values().items() if value} == {
         key: value for key, value in afresh.values().items() if value
     }
-    oldest = now // 60_000 - max(NOW_MINUTES.values()) + 1  # a snapshot has forgotten those before
+    oldest = afresh.oldest_minute
     assert minutes_since(partition.totals.state(), oldest) == minutes_since(afresh.state(), oldest)
     assert partition.snapshotting.digest == digest(records)
 
@@ -108,7 +109,8 @@ def test_totals_from_a_snapshot_are_those_of_all_records(data: st.DataObject) ->
         if data.draw(st.booleans()) and data.draw(st.booleans()):
             one, target = data.draw(st.permutations(PERSONS))[:2]
             partition.apply_merges(encode_merge(MergeMessage(kind="claim", person=one, target=target)), 0, now)
-        taken = partition.take(now, snapshot=data.draw(st.booleans()))
+        ahead = data.draw(st.sampled_from([0, 0, HOUR]))  # the clock of the machine that has the partition just then
+        taken = partition.take(now + ahead, snapshot=data.draw(st.booleans()))
         handed_over = [line for number, line in taken.merges if number == 0]
         changes += written(taken)
         partition.commit(taken)
@@ -116,7 +118,7 @@ def test_totals_from_a_snapshot_are_those_of_all_records(data: st.DataObject) ->
             log = compacted(changes, data.draw(st.integers(0, len(changes))))
             partition, from_snapshot, records = read_again(rules, log)
             used += from_snapshot
-            assert_as_summed_afresh(partition, now, records)
+            assert_as_summed_afresh(partition, records)
             if data.draw(st.booleans()):
                 changes = log
     event(f"from a snapshot {min(used, 2)} times or more")
@@ -155,7 +157,7 @@ def rules() -> Rules:
 def test_what_changed_behind_the_snapshot_is_counted(rules: Rules) -> None:
     partition, from_snapshot, records = read_again(rules, lived(rules))
     assert from_snapshot
-    assert_as_summed_afresh(partition, NOW + 3 * DAY, records)
+    assert_as_summed_afresh(partition, records)
 
 
 @pytest.mark.parametrize(("ago", "platform"), [(0, "web"), (3 * HOUR, "ios"), (2 * DAY, "ios")])
@@ -174,7 +176,26 @@ def test_who_was_forgotten_since_the_snapshot_and_came_again_is_counted_as_who_t
     changes += written(partition.take(NOW, snapshot=False))
     partition, from_snapshot, records = read_again(rules, changes)
     assert from_snapshot
-    assert_as_summed_afresh(partition, NOW, records)
+    assert_as_summed_afresh(partition, records)
+
+
+def test_a_snapshot_by_a_machine_whose_clock_was_ahead_holds_who_is_active_now_by_the_right_one(rules: Rules) -> None:
+    minute = 60_000
+    ahead, now = NOW + 20 * minute, NOW + minute
+    partition, *_ = read_again(rules, [])
+    seen = [PlainEvent(who, "one", "view", NOW - 15 * minute, NOW, "ios", id=who) for who in PERSONS[:3]]
+    partition.apply_frame(frame_of(seen), 0, NOW)
+    changes = written(taken := partition.take(ahead, snapshot=True))
+    partition.commit(taken)
+    partition, from_snapshot, records = read_again(rules, changes)
+    assert from_snapshot
+    assert_as_summed_afresh(partition, records)
+    partition.apply_frame(frame_of([PlainEvent(PERSONS[0], "one", "view", now, now, "ios", id="again")]), 0, now)
+    told = [decode_total(line) for _, line in partition.take(now).totals]
+    assert {total.window: total.value for total in told if (total.app, total.facet) == ("one", "") and total.start == 0} == {
+        "5m": 1,
+        "30m": 3,
+    }
 
 
 def test_a_snapshot_of_other_records_than_those_that_are_there_is_not_used(rules: Rules) -> None:
@@ -259,7 +280,7 @@ def test_a_snapshot_that_was_stored_by_this_version_is_what_this_version_sums_up
     start = start_of(stored_rules(), records, recovered)
     assert start is not None, "it is not read, or not taken for one of these records: raise streams.snapshot.VERSION"
     partition = Partition(stored_rules(), "events", 0, 1, records, cached=10, start=start)
-    assert_as_summed_afresh(partition, partition.clock, records)
+    assert_as_summed_afresh(partition, records)
 
 
 def main() -> None:
