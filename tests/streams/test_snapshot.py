@@ -264,6 +264,7 @@ def test_a_snapshot_is_due_when_enough_has_changed_and_time_has_passed(rules: Ru
     seldom.commit(seldom.take(NOW))
     seldom.apply_frame(frame_of(traffic(1, PERSONS)), 0, NOW + DAY)
     assert not seldom.take(NOW + 30_000).snapshot
+    assert seldom.take(NOW - DAY).snapshot, "a clock that was ahead by a day holds up snapshots for a day"
 
 
 def stored_rules() -> Rules:
