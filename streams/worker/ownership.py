@@ -82,9 +82,9 @@ class Ownership:
             self._changes -= 1
 
     async def _change(self, lost: list[int], new: list[int]) -> None:
-        for number in lost:
-            owned = self._owned.pop(number, None)
-            self._assigned.discard(number)
+        gone = {number: self._owned.pop(number, None) for number in lost}
+        self._assigned.difference_update(lost)  # all at once: the store has none of their records any more
+        for number, owned in gone.items():
             async with owned.lock if owned else contextlib.nullcontext():  # not in the middle of a checkpoint
                 await self._writer.disown(number)
         await asyncio.gather(*(self._writer.own(number) for number in new))
