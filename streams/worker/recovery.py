@@ -39,9 +39,12 @@ class BulkRecovery(Recovery):
         if title == "active":
             missing = {}
             for tp in tps:
-                have, end = offsets[tp], self.active_highwaters[tp]
+                # the store says what it holds: Faust may remember how far one was read that has gone and come back since
+                have, end = self.tp_to_table[tp].data.persisted_offset(tp), self.active_highwaters[tp]
                 if end is not None and end > (have if have is not None else -1):
                     missing[tp] = end
+                elif have is not None:
+                    offsets[tp] = end
             if missing:
                 await self._read(missing, offsets)
         await super()._seek_offsets(consumer, tps, offsets, title)
@@ -61,15 +64,21 @@ class BulkRecovery(Recovery):
         gc.disable()  # it would look at what has come so far again and again
         try:
             ours = {TopicPartition(tp.topic, tp.partition): tp for tp in missing}
+            stores: dict[TopicPartition, PartitionStore] = {one: self.tp_to_table[tp].data for one, tp in ours.items()}
+            maps = {one: store.partition(one.partition) for one, store in stores.items()}
             consumer.assign(list(ours))
-            for partition, tp in ours.items():
-                have = offsets[tp]
+            for partition, store in stores.items():
+                have = store.persisted_offset(partition)
                 consumer.seek(partition, have + 1 if have is not None and have >= 0 else 0)
             left = set(ours)
             while left:
                 for partition, records in (await consumer.getmany(*left, timeout_ms=500)).items():
-                    tp = ours[partition]
-                    store: PartitionStore = self.tp_to_table[tp].data
+                    tp, store = ours[partition], stores[partition]
+                    if store.partitions.get(tp.partition) is not maps[partition]:
+                        # it has gone: if it comes back, the rest of it must not be taken for all of it
+                        left.discard(partition)
+                        offsets[tp] = missing[tp]
+                        continue
                     store.apply(tp.partition, ((one.key, one.value) for one in records), records[-1].offset)
                     offsets[tp] = records[-1].offset
                     count += len(records)
