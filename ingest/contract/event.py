@@ -114,6 +114,9 @@ class BadLine(NamedTuple):
 
 _head_decoder = msgspec.json.Decoder(EventHead)
 
+#: What a decoder raises on a line that it cannot read: no JSON, no such fields, no UTF-8, nested too deep.
+UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+
 
 def make_frame(lines: Iterable[bytes]) -> bytes:
     """Joins encoded event lines into one frame."""
@@ -131,7 +134,7 @@ def read_frame(frame: bytes, decoder: msgspec.json.Decoder[T]) -> tuple[list[T],
     """
     try:
         return decoder.decode_lines(frame), []
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except UNREADABLE:
         pass
     good: list[T] = []
     bad: list[BadLine] = []
@@ -140,7 +143,7 @@ def read_frame(frame: bytes, decoder: msgspec.json.Decoder[T]) -> tuple[list[T],
             continue
         try:
             good.append(decoder.decode(line))
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except UNREADABLE as error:
             bad.append(BadLine(number, line, str(error)))
     return good, bad
 
@@ -154,7 +157,7 @@ def good_lines(frame: bytes) -> tuple[list[tuple[EventHead, bytes]], list[BadLin
             continue
         try:
             good.append((_head_decoder.decode(line), line))
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except UNREADABLE as error:
             bad.append(BadLine(number, line, str(error)))
     return good, bad
 
@@ -163,5 +166,5 @@ def check_line(line: bytes) -> EventHead:
     """Decodes one line; raises BadLineError with the path into the JSON."""
     try:
         return _head_decoder.decode(line)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except UNREADABLE as error:
         raise BadLineError(str(error)) from error

@@ -75,6 +75,15 @@ def test_a_bad_line_is_counted_and_the_lines_after_it_keep_their_numbers() -> No
     assert (batch.skipped, batch.rows) == (1, 2)
 
 
+def test_a_line_nested_too_deep_is_a_bad_line_and_does_not_end_the_sink() -> None:
+    deep = line(9).replace(b'"x"', b'"x", "props": {"n": ' + b"[" * 5000 + b"]" * 5000 + b"}")
+    batch = EventsBatch(0)
+    batch.add(5, b"\n".join([line(1), deep, line(2)]))
+    (insert,) = batch.inserts()
+    assert [row.number for row in insert.rows] == [0, 2]
+    assert batch.skipped == 1
+
+
 def test_a_frame_without_a_good_line_is_no_insert_but_moves_on() -> None:
     batch = EventsBatch(0)
     batch.add(5, b"garbage")

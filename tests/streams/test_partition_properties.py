@@ -192,13 +192,15 @@ def test_a_bad_line_is_rejected_and_the_rest_of_its_frame_counts() -> None:
     partition = Partition(rules, "footfall.events", 0, PARTITIONS, {}, cached=10)
     now = 1_795_312_800_000
     good = PlainEvent(PERSONS[0], "one", "view", now - 5000, now)
-    frame = b"\n".join([orjson.dumps(good.line()), b'{"id":"1","app":"one","person":7}', b"\xff\xfe", orjson.dumps(good.line())])
-    partition.apply_frame(frame, 41, now)
+    deep = orjson.dumps(good.line())[:-1] + b',"props":{"n":' + b"[" * 5000 + b"]" * 5000 + b"}}"
+    bad = [b'{"id":"1","app":"one","person":7}', b"\xff\xfe", deep]
+    partition.apply_frame(b"\n".join([orjson.dumps(good.line()), *bad, orjson.dumps(good.line())]), 41, now)
     taken = partition.take(now)
     rejected = [msgspec.json.decode(line) for line in taken.rejected]
     assert [(one["reason"], one["partition"], one["offset"], one["line"]) for one in rejected] == [
         ("bad_line", 0, 41, 1),
         ("bad_line", 0, 41, 2),
+        ("bad_line", 0, 41, 3),
     ]
     assert "$.person" in rejected[0]["detail"]
     assert rejected[1]["encoding"] == "base64"
