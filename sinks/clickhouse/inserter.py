@@ -40,21 +40,33 @@ INSERT_OPTIONS = {
     "input_format_try_infer_dates": 0,
     "input_format_try_infer_datetimes": 0,
 }
+#: Rows that cannot be read are passed over, however many.
+_READABLE_ONLY = {"input_format_allow_errors_ratio": 1}
 _PRODUCE_S = 60
 
 
 class Inserter:
     """Where `land` puts the rows of one kind, with one client; for one thread.
 
-    pause(attempt, why) waits before the next attempt, and may raise to give up waiting.
+    pause(attempt, why) waits before the next attempt; stay() is called between the inserts of a search, which may take long.
+    Both may raise to give up.
     """
 
-    def __init__(self, kind: Kind, settings: Settings, client: Client, stats: Stats, pause: Callable[[int, str], None]) -> None:
+    def __init__(
+        self,
+        kind: Kind,
+        settings: Settings,
+        client: Client,
+        stats: Stats,
+        pause: Callable[[int, str], None],
+        stay: Callable[[], None] = lambda: None,
+    ) -> None:
         self._kind = kind
         self._settings = settings
         self._client = client
         self._stats = stats
         self._pause = pause
+        self._stay = stay
         self._producer: Any = None
         self._refusal = ""
 
@@ -66,14 +78,44 @@ class Inserter:
     def insert(self, rows: list[Row], offset: int) -> Remedy | None:
         """One INSERT, stamped with topic, the rows' partition, and offset. None when the rows are in; TOO_LARGE or BAD_ROW.
 
-        Raises WriteError when ClickHouse refuses for good, and what `pause` raises.
+        Raises WriteError when ClickHouse refuses for good, and what `pause` and `stay` raise.
         """
+        return self._insert(rows, offset, INSERT_OPTIONS)[0]
+
+    def insert_readable(self, rows: list[Row], offset: int) -> int | None:
+        """The same, but rows that cannot be read are passed over. How many went in; None if all were refused, or nobody says."""
+        return self._insert(rows, offset, INSERT_OPTIONS | _READABLE_ONLY)[1]
+
+    def refuse(self, rows: list[Row], why: list[str]) -> None:
+        """Puts rows that ClickHouse will not take into the rejected topic; returns once Kafka has them. Raises WriteError.
+
+        why: in words, of each; "" for what ClickHouse said last.
+        """
+        rejected_topic = topic_names(self._settings).rejected
+        sent = []
+        try:
+            for row, words in zip(rows, why, strict=True):
+                self._stats.refused(self._kind.table)
+                detail = words or self._refusal
+                if self._kind.topic == rejected_topic:
+                    log.error("ClickHouse refuses a rejected line (offset %d): %s", row.offset, detail)
+                    continue  # it is in that topic already: putting it there again would go round for ever
+                if self._producer is None:
+                    self._producer = safe_producer(self._settings)
+                sent.append(self._producer.send(rejected_topic, self._rejected(row, detail)))
+            for future in sent:
+                future.get(timeout=_PRODUCE_S)
+        except KafkaError as error:
+            raise WriteError(f"a refused row could not be put into {rejected_topic}: {type(error).__name__}") from error
+
+    def _insert(self, rows: list[Row], offset: int, options: dict[str, int]) -> tuple[Remedy | None, int | None]:
+        """What helps (None: it is done), and how many rows were written, where that is known."""
         table = self._kind.table
         body = b"\n".join(row.line for row in rows)
-        options = INSERT_OPTIONS | {"log_comment": f"{self._kind.topic}|{rows[0].partition}|{offset}"}
+        stamped = options | {"log_comment": f"{self._kind.topic}|{rows[0].partition}|{offset}"}
         for attempt in count(1):
             try:
-                self._client.raw_insert(table, None, body, settings=options, fmt="JSONEachRow")
+                done = self._client.raw_insert(table, None, body, settings=stamped, fmt="JSONEachRow")
                 break
             except (ClickHouseError, OSError) as error:
                 what = judge(error)
@@ -86,39 +128,32 @@ class Inserter:
                     raise WriteError(f"ClickHouse refuses inserts into {table}: {first_line(error)}") from error
                 self._refusal = first_line(error)
             if what is not Remedy.RETRY:
-                return what
+                self._stay()
+                return what, None
             self._pause(attempt, self._refusal)
-        self._stats.inserted(table, len(rows), int(time.time() * 1000))
+        told = done.summary.get("written_rows")  # asked of the summary itself: its property takes silence for 0
+        written = None if told is None else int(told)
+        self._stats.inserted(table, len(rows) if written is None else written, int(time.time() * 1000))
         self._stats.waiting(self._kind.role, "")
-        return None
+        return None, written
 
-    def refuse(self, row: Row) -> None:
-        """Puts a row that ClickHouse will not take into the rejected topic; returns once Kafka has it. Raises WriteError."""
-        self._stats.refused(self._kind.table)
-        rejected_topic = topic_names(self._settings).rejected
-        if self._kind.topic == rejected_topic:
-            log.error("ClickHouse refuses a rejected line (offset %d): %s", row.offset, self._refusal)
-            return  # it is in that topic already: putting it there again would go round for ever
+    def _rejected(self, row: Row, detail: str) -> bytes:
         payload, encoding, truncated = payload_fields(row.line)
-        rejected = Rejected(
-            at=int(time.time() * 1000),
-            stage="sink",
-            reason="clickhouse_refused",
-            detail=self._refusal,
-            topic=self._kind.topic,
-            partition=row.partition,
-            offset=row.offset,
-            line=row.number,
-            payload=payload,
-            encoding=encoding,
-            truncated=truncated,
+        return msgspec.json.encode(
+            Rejected(
+                at=int(time.time() * 1000),
+                stage="sink",
+                reason="clickhouse_refused",
+                detail=detail,
+                topic=self._kind.topic,
+                partition=row.partition,
+                offset=row.offset,
+                line=row.number,
+                payload=payload,
+                encoding=encoding,
+                truncated=truncated,
+            )
         )
-        if self._producer is None:
-            self._producer = safe_producer(self._settings)
-        try:
-            self._producer.send(rejected_topic, msgspec.json.encode(rejected)).get(timeout=_PRODUCE_S)
-        except KafkaError as error:
-            raise WriteError(f"a refused row could not be put into {rejected_topic}: {type(error).__name__}") from error
 
 
 def _is_text(lines: bytes) -> bool:

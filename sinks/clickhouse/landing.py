@@ -1,11 +1,16 @@
-"""Getting rows in although some are refused: halving, so that the bad row is found and all others land. No I/O of its own."""
+"""Getting rows in although some are refused: the bad rows are found and all others land. No I/O of its own."""
 
 from __future__ import annotations
 
 from typing import Protocol
 
+import msgspec
+
+from ingest.contract.event import UNREADABLE, Event
 from sinks.clickhouse.errors import Remedy
 from sinks.clickhouse.rows import Insert, Row
+
+_decoder = msgspec.json.Decoder(Event)
 
 
 class Target(Protocol):
@@ -14,12 +19,18 @@ class Target(Protocol):
     def insert(self, rows: list[Row], offset: int) -> Remedy | None:
         """Inserts rows stamped with offset: None when they are in, TOO_LARGE or BAD_ROW; all else it waits out, or raises."""
 
-    def refuse(self, row: Row) -> None:
-        """Puts a row aside that ClickHouse will not take; returns once it is safe there."""
+    def insert_readable(self, rows: list[Row], offset: int) -> int | None:
+        """Inserts those of the rows that can be read, and passes over the others: how many went in, None where nobody knows."""
+
+    def refuse(self, rows: list[Row], why: list[str]) -> None:
+        """Puts rows aside that ClickHouse will not take; returns once they are safe there.
+
+        why: in words, of each; "" for what ClickHouse said last.
+        """
 
 
 def land(insert: Insert, target: Target) -> int:
-    """Gets all rows of an insert in, except those that are refused one by one. Returns how many were refused.
+    """Gets all rows of an insert in, except those that are refused. Returns how many were refused.
 
     A part that goes in before the rest is stamped with the offset before the batch. So if the process ends in between, the
     batch comes again as a whole, and what is already there has the same identity.
@@ -28,9 +39,42 @@ def land(insert: Insert, target: Target) -> int:
     if outcome is None:
         return 0
     if len(insert.rows) == 1:
-        target.refuse(insert.rows[0])
+        target.refuse(insert.rows, [""])
         return 1
+    if outcome is Remedy.BAD_ROW:
+        return _sift(insert, target)
+    return _halve(insert, target)
+
+
+def _sift(insert: Insert, target: Target) -> int:
+    """Of rows with a bad one among them. Halving takes a dozen inserts for each bad row, and minutes for a batch of nothing else,
+    so rows that do not read as an event of the collector's go first, and together.
+    """
+    doubts = {at: why for at, row in enumerate(insert.rows) if (why := _doubt(row.line))}
+    doubtful = [insert.rows[at] for at in doubts]
+    if len(doubtful) < len(insert.rows):
+        if not doubtful:
+            return _halve(insert, target)
+        others = [row for at, row in enumerate(insert.rows) if at not in doubts]
+        refused = land(Insert(doubtful, insert.before, insert.before), target)
+        return refused + land(Insert(others, insert.before, insert.last), target)
+    if target.insert_readable(insert.rows, insert.before) == 0:
+        target.refuse(insert.rows, list(doubts.values()))
+        return len(insert.rows)
+    return _halve(insert, target)
+
+
+def _halve(insert: Insert, target: Target) -> int:
     middle = len(insert.rows) // 2
     return land(Insert(insert.rows[:middle], insert.before, insert.before), target) + land(
         Insert(insert.rows[middle:], insert.before, insert.last), target
     )
+
+
+def _doubt(line: bytes) -> str:
+    """Why a line is no event as the collector writes them; "" if it is one. ClickHouse may take it all the same."""
+    try:
+        _decoder.decode(line)
+    except UNREADABLE as error:
+        return str(error)
+    return ""

@@ -104,7 +104,7 @@ class Sink:
         kind = self._kind
         self._stats.waiting(kind.role, "joining its consumer group")
         self._client = self._store.client()
-        self._inserter = Inserter(kind, self._settings, self._client, self._stats, self._pause)
+        self._inserter = Inserter(kind, self._settings, self._client, self._stats, self._pause, self._stay)
         self._eraser = Eraser(self._client, self._settings, self._wait)
         try:
             claim_topic(self._client, kind, self._topic_id)
@@ -252,16 +252,23 @@ class Sink:
             self._measure_lag()
         self._wait(delay)
 
+    def _stay(self) -> None:
+        """Stays a member of the consumer group while a batch takes long; gives it up where there is reason to."""
+        self._wait(0.0)
+
     def _wait(self, delay: float) -> None:
         """Lets time pass, while staying a member of the consumer group."""
         deadline = time.monotonic() + delay
         paused = list(self._consumer.assignment())
         self._consumer.pause(*paused)
         try:
-            while (left := deadline - time.monotonic()) > 0:
-                if self._stop.wait(min(left, 0.5)):
+            while True:
+                left = deadline - time.monotonic()
+                if self._stop.wait(max(0.0, min(left, 0.5))):
                     raise _Stopped
                 self._consumer.poll(timeout_ms=0)
+                if left <= 0:
+                    break
         finally:
             still = set(self._consumer.assignment())
             self._consumer.resume(*[one for one in paused if one in still])

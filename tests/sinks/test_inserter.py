@@ -25,9 +25,11 @@ class Collected(Inserter):
     """Refused rows are collected here; that they get into Kafka is in test_sinks_process."""
 
     refused: list[Row]
+    why: list[str]
 
-    def refuse(self, row: Row) -> None:
-        self.refused.append(row)
+    def refuse(self, rows: list[Row], why: list[str]) -> None:
+        self.refused += rows
+        self.why += why
 
 
 class Bench:
@@ -39,12 +41,16 @@ class Bench:
         self.stats = Stats(frozenset({"harbor"}))
         self.waits: list[str] = []
         self.mend: Callable[[], object] = lambda: pytest.fail("nothing was to be waited for")
-        self.inserter = Collected(Events(settings), settings, client, self.stats, self._pause)
-        self.inserter.refused = []
+        self.stays = 0
+        self.inserter = Collected(Events(settings), settings, client, self.stats, self._pause, self._stay)
+        self.inserter.refused, self.inserter.why = [], []
 
     def _pause(self, _attempt: int, why: str) -> None:
         self.waits.append(why)
         self.mend()
+
+    def _stay(self) -> None:
+        self.stays += 1
 
     def land(self, lines: list[bytes]) -> int:
         return land(Insert([Row(line, 0, 7, number) for number, line in enumerate(lines)], 6, 7), self.inserter)
@@ -80,6 +86,58 @@ def test_a_line_that_is_no_text_is_a_bad_row_and_does_not_end_the_sink(bench: Be
     assert bench.land(lines) == 2
     assert [row.number for row in bench.inserter.refused] == [4, 7]
     assert bench.stored() == (18, 18)
+
+
+#: Good lines for the stream, and ClickHouse takes none of them.
+BAD = (
+    b'"props": {"n": 1e999}',
+    b'"props": {"n": 1.8e308}',
+    b'"props": {"\xff": 1}',
+    b'"props": {}, "context": "text"',
+    b'"props": {}, "violations": {"a": 1}',
+    b'"props": {}, "device_time": "yesterday"',
+    b'"props": {}, "device_time": 1.5',
+    b'"props": {}, "ids": [{"a": 1}]',
+    b'"props": {}, "sent": 1e999',
+)
+#: The collector does not write such lines, but ClickHouse takes them.
+ODD = (b'"props": {}, "ids": {"a": 1}', b'"props": {}, "later": 1e999', b'"props": {"n": %s}' % (b"9" * 400))
+
+
+def lines_with(count: int, odd: dict[int, bytes]) -> list[bytes]:
+    """Lines of events, some of which have something else for their props."""
+    return [
+        event(one).replace(b'"props": {"n": %d}' % one, odd[one]) if one in odd else event(one, props={"n": one})
+        for one in range(count)
+    ]
+
+
+@pytest.mark.parametrize("every", [1, 3, 100])
+def test_very_many_bad_rows_cost_a_few_inserts(bench: Bench, every: int) -> None:
+    bad = {one: BAD[one % len(BAD)] for one in range(0, 1000, every)}
+    assert bench.land(lines_with(1000, bad)) == len(bad)
+    assert [row.number for row in bench.inserter.refused] == sorted(bad)
+    assert bench.stored() == (1000 - len(bad), 1000 - len(bad))
+    assert bench.failed() == {"bad_row": 1 if every == 1 else 2}
+    assert bench.stays == bench.failed()["bad_row"], "the sink stays in its group while it searches"
+
+
+def test_each_of_many_bad_rows_says_what_is_wrong_with_it_and_quotes_none(bench: Bench) -> None:
+    bench.land(lines_with(20, {4: BAD[0], 5: BAD[5]}))
+    assert len(bench.inserter.why) == 2
+    assert "out of range" in bench.inserter.why[0]
+    assert "$.props" in bench.inserter.why[0]
+    assert "$.device_time" in bench.inserter.why[1]
+    assert "yesterday" not in bench.inserter.why[1]
+
+
+def test_rows_that_are_only_odd_land_beside_bad_ones(bench: Bench) -> None:
+    odd = {one * 3: ODD[one % len(ODD)] for one in range(12)}
+    bad = {one * 7 + 1: BAD[one % len(BAD)] for one in range(9)}
+    bad = {one: words for one, words in bad.items() if one not in odd}
+    assert bench.land(lines_with(80, odd | bad)) == len(bad)
+    assert {row.number for row in bench.inserter.refused} == set(bad)
+    assert bench.stored()[1] == 80 - len(bad)
 
 
 def test_a_batch_that_takes_too_much_memory_is_halved_until_it_fits(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:

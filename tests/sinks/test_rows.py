@@ -131,16 +131,18 @@ def test_fields_are_put_at_the_end_of_an_object() -> None:
 
 
 class Picky:
-    """Takes at most `most` rows at once and none of the bad ones, like a ClickHouse."""
+    """Takes at most `most` rows at once and none of the bad ones, like a ClickHouse. `calls`: how often it was asked."""
 
     def __init__(self, bad: set[int], most: int) -> None:
         self.bad = bad
         self.most = most
+        self.calls = 0
         self.landed: list[int] = []
         self.stamps: list[int] = []
         self.refused: list[int] = []
 
     def insert(self, rows: list[Row], offset: int) -> Remedy | None:
+        self.calls += 1
         if len(rows) > self.most:
             return Remedy.TOO_LARGE
         if any(row.number in self.bad for row in rows):
@@ -149,22 +151,51 @@ class Picky:
         self.stamps.append(offset)
         return None
 
-    def refuse(self, row: Row) -> None:
-        self.refused.append(row.number)
+    def insert_readable(self, rows: list[Row], offset: int) -> int | None:
+        self.calls += 1
+        if len(rows) > self.most:
+            return None
+        good = [row for row in rows if row.number not in self.bad]
+        if good:
+            self.insert(good, offset)
+        return len(good)
+
+    def refuse(self, rows: list[Row], why: list[str]) -> None:
+        assert len(rows) == len(why)
+        self.refused += [row.number for row in rows]
 
 
-@given(st.integers(1, 200), st.sets(st.integers(0, 199), max_size=8), st.integers(1, 200))
-def test_every_good_row_lands_once_and_every_bad_one_is_refused(size: int, bad: set[int], most: int) -> None:
+_NUMBERS = st.sets(st.integers(0, 199), max_size=8)
+
+
+def _rows(size: int, doubtful: set[int]) -> list[Row]:
+    """Rows of which some do not read as an event of the collector's."""
+    return [Row(line(number, sent="x" if number in doubtful else 0), 0, 5, number) for number in range(size)]
+
+
+@given(st.integers(1, 200), _NUMBERS, _NUMBERS, st.integers(1, 200))
+def test_every_good_row_lands_and_every_bad_one_is_refused(size: int, bad: set[int], doubtful: set[int], most: int) -> None:
     bad = {number for number in bad if number < size}
     target = Picky(bad, most)
-    insert = Insert([Row(b"", 0, 5, number) for number in range(size)], before=4, last=9)
-    assert land(insert, target) == len(bad)
-    assert target.landed == [number for number in range(size) if number not in bad]
-    assert target.refused == sorted(bad)
+    assert land(Insert(_rows(size, doubtful), before=4, last=9), target) == len(bad)
+    assert set(target.landed) == set(range(size)) - bad
+    assert sorted(target.refused) == sorted(bad)
+    if not doubtful - bad:
+        assert len(target.landed) == size - len(bad), "none twice"
     # The last offset only on the very last rows: until they are in, a crash must bring the batch back.
     assert set(target.stamps[:-1]) <= {4}
-    if size - 1 not in bad:
+    if bad <= doubtful and not doubtful >= set(range(size)):
         assert target.stamps[-1] == 9
+
+
+@pytest.mark.parametrize("every", [1, 2, 10, 999])
+def test_however_many_rows_are_bad_few_inserts_find_them(every: int) -> None:
+    bad = set(range(0, 1000, every))
+    target = Picky(bad, most=1000)
+    land(Insert(_rows(1000, bad), before=4, last=9), target)
+    assert target.refused == sorted(bad)
+    assert target.landed == [number for number in range(1000) if number not in bad]
+    assert target.calls <= 5
 
 
 def test_reading_goes_on_after_what_clickhouse_holds_or_from_the_start() -> None:

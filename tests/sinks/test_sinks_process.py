@@ -115,6 +115,20 @@ def test_a_row_that_clickhouse_refuses_is_put_aside_and_all_others_land(either: 
         assert sinks.stop() == 0
 
 
+def test_a_batch_of_nothing_but_rows_that_clickhouse_refuses_is_put_aside_at_once(either: Settings) -> None:
+    topic = topic_names(either).events
+    bad = [event(one).replace(b'"n": %d' % one, b'"n": 1e999') for one in range(5000)]
+    produce(either, topic, [b"\n".join(bad[at : at + 500]) for at in range(0, 5000, 500)])
+    with SinksProcess(either) as sinks:
+        sinks.until_ready()
+        until(lambda: number(either, "SELECT count() FROM rejected") == 5000, sinks)
+        assert number(either, "SELECT uniqExact(offset, line) FROM rejected WHERE detail LIKE '%out of range%$.props%'") == 5000
+        assert sum(value for name, value in sinks.gauges().items() if name.startswith("footfall_sink_inserts_failed")) < 50
+        produce(either, topic, [event(6000)])
+        until(lambda: _count(either) == 1, sinks)
+        assert sinks.stop() == 0
+
+
 def test_events_of_two_months_of_receipt_in_one_frame_all_land(either: Settings) -> None:
     months = [event(one, received=NOON + one * 10 * 86_400_000) for one in range(12)]
     produce(either, topic_names(either).events, [b"\n".join(months)])
