@@ -55,6 +55,30 @@ def test_the_page_is_whole_in_every_width_colour_and_language(
     check(browser, rig)
 
 
+#: The level texts of a chart that lie upon each other: [one, other].
+COLLISIONS = """(() => {
+    const chart = echarts.getInstanceByDom(document.getElementById('CHART'));
+    const boxes = [];
+    for (const one of chart.getZr().storage.getDisplayList(true)) {
+        if (!one.style?.text || (one.transform && Math.abs(one.transform[1]) > 0.01)) continue;
+        const box = one.getBoundingRect().clone();
+        if (one.transform) box.applyTransform(one.transform);
+        boxes.push([one.style.text, box]);
+    }
+    return boxes.flatMap(([text, box], at) =>
+        boxes.slice(at + 1).filter(([, other]) => box.intersect(other)).map(([other]) => [text, other]));
+})()"""
+
+
+@pytest.mark.parametrize("width", [320, 390, 1280])
+def test_names_of_apps_do_not_lie_upon_each_other(browser: Chromium, rig: Rig, width: int) -> None:
+    browser.screen(width)
+    browser.open(rig.url)
+    browser.wait(READY)
+    browser.wait(f"{FILLED.replace('CHART', 'overlap')} >= {CHARTS['overlap']}")
+    assert browser.value(COLLISIONS.replace("CHART", "overlap")) == []
+
+
 def test_language_and_colours_are_chosen_and_remembered(page: Chromium, rig: Rig) -> None:
     page.value("document.getElementById('language').click()")
     assert page.value("document.getElementById('funnel-title').textContent") == "今日漏斗"

@@ -77,8 +77,10 @@ export class Overlap {
     const cells = apps.flatMap((one, row) => apps.flatMap((other, column) => (share(one, other) === null ? [] : [[column, row, share(one, other)]])));
     this.panel.say([t("overlap_note"), t("of_all_apps"), facet && t("of_any")].filter(Boolean).join(" · "));
     const option = heat(names, names, cells, 1, (value) => percent(value, 0), apps.length < 9);
-    option.xAxis.axisLabel = { ...option.xAxis.axisLabel, width: 80, overflow: "truncate", hideOverlap: false, interval: 0, rotate: apps.length > 4 ? 40 : 0 };
-    option.yAxis.axisLabel = { ...option.yAxis.axisLabel, width: 80, overflow: "truncate", interval: 0 };
+    const label = { width: 80, overflow: "truncate", interval: 0 };
+    const room = (this.panel.section.clientWidth - 100) / apps.length; // of a column, beside the names of the rows
+    option.xAxis.axisLabel = { ...option.xAxis.axisLabel, ...label, hideOverlap: false, rotate: room < label.width ? 40 : 0 };
+    option.yAxis.axisLabel = { ...option.yAxis.axisLabel, ...label };
     this.panel.show(
       cells.length > 0 &&
         apps.length > 1 && {
