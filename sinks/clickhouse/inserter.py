@@ -14,6 +14,7 @@ from clickhouse_connect.driver.exceptions import ClickHouseError
 from kafka.errors import KafkaError
 
 from ingest.contract.errors import WriteError
+from ingest.contract.event import UNREADABLE
 from ingest.contract.rejected import Rejected, payload_fields
 from ingest.contract.settings import Settings
 from ingest.contract.topics import topic_names
@@ -85,6 +86,16 @@ class Inserter:
     def insert_readable(self, rows: list[Row], offset: int) -> int | None:
         """The same, but rows that cannot be read are passed over. How many went in; None if all were refused, or nobody says."""
         return self._insert(rows, offset, INSERT_OPTIONS | _READABLE_ONLY)[1]
+
+    def doubt(self, row: Row) -> str:
+        """Why a row may be refused, in words; "" where it reads as its writer writes them."""
+        if self._kind.whole is None:
+            return ""
+        try:
+            self._kind.whole.decode(row.line)
+        except UNREADABLE as error:
+            return str(error)
+        return ""
 
     def refuse(self, rows: list[Row], why: list[str]) -> None:
         """Puts rows that ClickHouse will not take into the rejected topic; returns once Kafka has them. Raises WriteError.

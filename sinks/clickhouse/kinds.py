@@ -9,6 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
+import msgspec
+
+from ingest.contract.event import Event
 from ingest.contract.settings import Settings
 from ingest.contract.topics import topic_names
 from sinks.clickhouse.rows import Batch, EventsBatch, MergesBatch, MetricsBatch, RejectedBatch
@@ -25,6 +28,7 @@ class Kind(Protocol):
     atomic   whether an insert of a batch lands wholly or not at all. If not, a crash can leave the newest row without older
              ones, so what was not committed is read again: the table's key makes that harmless
     apart    whether each partition has inserts of its own, because rows are stamped with its last offset
+    whole    reads a row as its writer writes them, where its batch asks for less; None where it asks for all
     """
 
     role: str
@@ -34,6 +38,7 @@ class Kind(Protocol):
     isolation: str
     atomic: bool
     apart: bool
+    whole: msgspec.json.Decoder[Any] | None
 
     def batch(self, partition: int) -> Batch:
         """An empty batch."""
@@ -52,6 +57,7 @@ class Events:
     table = tables.EVENTS
     isolation = "read_uncommitted"
     apart = True
+    whole: msgspec.json.Decoder[Any] | None = msgspec.json.Decoder(Event)
 
     def __init__(self, settings: Settings) -> None:
         self.atomic = not settings.clickhouse.cluster  # an insert goes to several shards
@@ -94,6 +100,7 @@ class Metrics:
     isolation = "read_committed"
     atomic = False
     apart = False
+    whole: msgspec.json.Decoder[Any] | None = None
 
     def __init__(self, settings: Settings) -> None:
         self.topic = topic_names(settings).metrics
@@ -121,6 +128,7 @@ class Rejected:
     isolation = "read_uncommitted"
     atomic = False
     apart = False
+    whole: msgspec.json.Decoder[Any] | None = None
 
     def __init__(self, settings: Settings) -> None:
         self.topic = topic_names(settings).rejected
@@ -142,6 +150,7 @@ class Merges:
     isolation = "read_committed"
     atomic = False
     apart = False
+    whole: msgspec.json.Decoder[Any] | None = None
 
     def __init__(self, settings: Settings) -> None:
         self.topic = topic_names(settings).merges

@@ -4,13 +4,8 @@ from __future__ import annotations
 
 from typing import Protocol
 
-import msgspec
-
-from ingest.contract.event import UNREADABLE, Event
 from sinks.clickhouse.errors import Remedy
 from sinks.clickhouse.rows import Insert, Row
-
-_decoder = msgspec.json.Decoder(Event)
 
 
 class Target(Protocol):
@@ -21,6 +16,9 @@ class Target(Protocol):
 
     def insert_readable(self, rows: list[Row], offset: int) -> int | None:
         """Inserts those of the rows that can be read, and passes over the others: how many went in, None where nobody knows."""
+
+    def doubt(self, row: Row) -> str:
+        """Why a row may be refused, in words: it does not read as its writer writes them. "" if it does."""
 
     def refuse(self, rows: list[Row], why: list[str]) -> None:
         """Puts rows aside that ClickHouse will not take; returns once they are safe there.
@@ -39,7 +37,7 @@ def land(insert: Insert, target: Target) -> int:
     if outcome is None:
         return 0
     if len(insert.rows) == 1:
-        target.refuse(insert.rows, [""])
+        target.refuse(insert.rows, [target.doubt(insert.rows[0])])
         return 1
     if outcome is Remedy.BAD_ROW:
         return _sift(insert, target)
@@ -48,9 +46,9 @@ def land(insert: Insert, target: Target) -> int:
 
 def _sift(insert: Insert, target: Target) -> int:
     """Of rows with a bad one among them. Halving takes a dozen inserts for each bad row, and minutes for a batch of nothing else,
-    so rows that do not read as an event of the collector's go first, and together.
+    so those that there is doubt about go first, and together.
     """
-    doubts = {at: why for at, row in enumerate(insert.rows) if (why := _doubt(row.line))}
+    doubts = {at: why for at, row in enumerate(insert.rows) if (why := target.doubt(row))}
     doubtful = [insert.rows[at] for at in doubts]
     if len(doubtful) < len(insert.rows):
         if not doubtful:
@@ -69,12 +67,3 @@ def _halve(insert: Insert, target: Target) -> int:
     return land(Insert(insert.rows[:middle], insert.before, insert.before), target) + land(
         Insert(insert.rows[middle:], insert.before, insert.last), target
     )
-
-
-def _doubt(line: bytes) -> str:
-    """Why a line is no event as the collector writes them; "" if it is one. ClickHouse may take it all the same."""
-    try:
-        _decoder.decode(line)
-    except UNREADABLE as error:
-        return str(error)
-    return ""
