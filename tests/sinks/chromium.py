@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import shutil
 import subprocess
 import threading
@@ -132,12 +133,13 @@ class Chromium:
         self.call("Emulation.setUserAgentOverride", userAgent=agent, acceptLanguage=language)
 
     def open(self, address: str) -> None:
-        """Goes there; what was collected before is forgotten."""
+        """Goes there, with user and password if the address has any; what was collected before is forgotten."""
         self.call("Page.navigate", url="about:blank")
         self.complaints.clear()
         self.requests.clear()
         self.call("Page.navigate", url=address)
-        self.wait(f"location.href.startsWith({json.dumps(address)}) && document.readyState === 'complete'")
+        shown = re.sub(r"(?<=//)[^/@]*@", "", address)
+        self.wait(f"location.href.startsWith({json.dumps(shown)}) && document.readyState === 'complete'")
 
     def press(self, key: str) -> None:
         """A key, by its name in the DOM."""

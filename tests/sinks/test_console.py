@@ -20,6 +20,8 @@ from sinks.console.guard import host_name
 from sinks.console.server import Console
 from tests.conftest import DEMO
 from tests.ports import free_port
+from tests.sinks.chromium import Chromium, program
+from tests.sinks.console_page import READY
 from tests.sinks.console_rig import Rig
 from tests.sinks.embedded import embedded
 from tests.sinks.process import SinksProcess, until
@@ -66,6 +68,17 @@ def test_with_a_token_nothing_is_seen_without_it(rig: Rig, path: str) -> None:
 
 
 @pytest.mark.clickhouse
+@pytest.mark.skipif(program() is None, reason="no Chromium on this machine (Debian: apt-get install chromium)")
+def test_a_browser_that_was_given_the_token_with_the_address_shows_both_pages(rig: Rig, browser: Chromium) -> None:
+    address = rig.url.replace("//", f"//anybody:{TOKEN}@")
+    browser.screen(1280)
+    browser.open(address)
+    browser.wait(READY)
+    browser.open(address + "/docs")
+    browser.wait("document.querySelectorAll('section').length > 5")
+    assert browser.complaints == []
+
+
 def test_without_a_token_only_this_machines_own_names_are_answered(rig: Rig) -> None:
     if rig.settings.sinks.console_token:
         assert rig.get("/", allowed(rig) | {"Host": "numbers.bank.example"}).status == 200

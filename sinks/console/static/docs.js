@@ -1,8 +1,9 @@
 // The API's documentation: the OpenAPI document, rendered.
+import { address } from "/api.js";
 import { byId, make, onLook, page, t, wireLook } from "/page.js";
 import { TEXTS, TYPES } from "/docs-words.js";
 
-const api = await (await fetch("/api/v1/openapi.json")).json();
+const api = await (await fetch(address("openapi.json"))).json();
 const resolve = (schema) => (schema.$ref ? api.components.schemas[schema.$ref.split("/").pop()] : schema);
 
 /** A text of the document in the page's language, as it is where nobody has translated it. */
