@@ -6,14 +6,16 @@ import msgspec
 
 
 class Row(msgspec.Struct, frozen=True):
-    """A published number. start: 0 for 5m and 30m; day: the window's local date (7d, 30d: its last day); hour: 0-23 or null."""
+    """A published number. start: 0 for 5m and 30m, which have no day; day: the window's local date (7d, 30d: its last day) or
+    null; hour: 0-23 or null.
+    """
 
     metric: str
     app: str
     facet: str
     window: str
     start: int
-    day: str
+    day: str | None
     hour: int | None
     value: int
     at: int

@@ -67,8 +67,9 @@ def metrics_query(asked: Mapping[str, Any], today: date) -> Query:
         cursor = decode_cursor(asked["cursor"])
         where.append("(totals.start, totals.app, totals.facet) > ({c_start:Int64}, {c_app:String}, {c_facet:String})")
         parameters |= {"c_start": cursor.start, "c_app": cursor.app, "c_facet": cursor.facet}
+    day = "CAST(NULL, 'Nullable(String)')" if window in _NOW_WINDOWS else "toString(totals.day)"
     sql = (
-        "SELECT metric, app, facet, window, start, toString(totals.day) AS local_day, hour, value,"
+        f"SELECT metric, app, facet, window, start, {day} AS local_day, hour, value,"
         " toUnixTimestamp64Milli(totals.at) AS computed"
         f" FROM totals WHERE {' AND '.join(where)} ORDER BY start, app, facet LIMIT {{limit:UInt32}}"
     )
@@ -115,7 +116,7 @@ def page_of(rows: Sequence[Sequence[Any]], limit: int) -> Page:
             str(row[2]),
             str(row[3]),
             int(row[4]),
-            str(row[5]),
+            row[5],
             hour_of(row[6]),
             int(row[7]),
             int(row[8]),

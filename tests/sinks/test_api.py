@@ -89,6 +89,14 @@ def test_hours_have_their_clock_and_days_have_none(rig: Rig) -> None:
     assert [row["day"] for row in rows(rig, **day, window="7d")] == ["2026-11-20"]
 
 
+def test_what_is_now_has_no_day(rig: Rig) -> None:
+    asked = {"metric": "active_users", "app": "harbor", "facet": "", "window": "5m"}
+    (row,) = rows(rig, **asked)
+    assert (row["start"], row["day"], row["hour"]) == (0, None, None)
+    (line,) = csv.DictReader(io.StringIO(rig.get("/api/v1/metrics?" + urlencode(asked | {"export": "csv"})).body.decode()))
+    assert (line["day"], line["hour"]) == ("", "")
+
+
 def test_a_month_is_found_by_any_of_its_days(rig: Rig) -> None:
     found = rows(rig, metric="active_users", app="harbor", facet="", window="month", **{"from": "2026-11-15", "to": "2026-11-16"})
     assert [row["day"] for row in found] == ["2026-11-01"]

@@ -47,8 +47,8 @@ export const TEXTS = {
     "所有非 200 响应的内容：code 取自固定的列表，message 供人阅读。",
   "Rows ordered by start, app, facet. next_cursor gives the next page; null on the last.":
     "按 start、app、facet 排序的行。next_cursor 用于取下一页；最后一页为 null。",
-  "A published number. start: 0 for 5m and 30m; day: the window's local date (7d, 30d: its last day); hour: 0-23 or null.":
-    "一个已发布的数值。start：5m 和 30m 为 0；day：窗口的当地日期（7d、30d 为其最后一天）；hour：0-23 或 null。",
+  "A published number. start: 0 for 5m and 30m, which have no day; day: the window's local date (7d, 30d: its last day) or null; hour: 0-23 or null.":
+    "一个已发布的数值。start：5m 和 30m 为 0，它们没有日期；day：窗口的当地日期（7d、30d 为其最后一天）或 null；hour：0-23 或 null。",
   "What can be asked for.": "可查询的内容。",
   "A metric: what it counts, in which unit, over which windows.": "一个指标：统计什么、单位是什么、有哪些窗口。",
   'A funnel of the plan. by, by_title: the segment by whose values it is broken down too, "" if it is not.':
