@@ -2,20 +2,34 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import msgspec
+
+Code = Literal[
+    "bad_parameter",
+    "bad_request",
+    "busy",
+    "foreign_host",
+    "method",
+    "not_found",
+    "unauthorized",
+    "unavailable",
+    "unforeseen",
+]
 
 
 class Problem(msgspec.Struct, frozen=True):
     """The body of every answer that is no 200: code is one of a closed list, message is for people."""
 
-    code: str
+    code: Code
     message: str
 
 
 class ApiError(Exception):
     """Ends a request with a status and a Problem."""
 
-    def __init__(self, status: int, code: str, message: str) -> None:
+    def __init__(self, status: int, code: Code, message: str) -> None:
         super().__init__(message)
         self.status = status
         self.problem = Problem(code, message)

@@ -16,6 +16,7 @@ PROBLEMS = {
     "400": "A parameter is unknown, missing, or not as described.",
     "401": "The token (sinks.console_token) is missing or wrong.",
     "403": "Asked for under a name that is not this machine's.",
+    "500": "A fault of ours: the log of the sinks has the details.",
     "503": "Busy, or ClickHouse is away: try again.",
 }
 

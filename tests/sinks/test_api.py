@@ -11,7 +11,7 @@ import threading
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 from urllib.parse import quote, urlencode
 
 import msgspec
@@ -296,6 +296,23 @@ def test_while_clickhouse_is_away_the_api_says_so_and_live_numbers_go_on(engine:
         assert rig.get("/api/v1/now").status == 200
         rig.readers._make = engine[1].client
         assert rig.get("/api/v1/metrics?metric=launches&limit=5").status == 200, "it goes on by itself"
+    finally:
+        rig.close()
+
+
+def test_a_fault_of_ours_is_answered_as_it_is_described(engine: tuple[Settings, Store, Client]) -> None:
+    def broken(_facet: str) -> NoReturn:
+        raise ZeroDivisionError
+
+    rig = Rig(*engine)
+    rig.console.service._numbers = broken
+    try:
+        reply = rig.get("/api/v1/now")
+        document = rig.get("/api/v1/openapi.json").json()
+        assert reply.status == 500
+        assert str(reply.status) in document["paths"]["/api/v1/now"]["get"]["responses"]
+        assert msgspec.json.decode(reply.body, type=Problem).code == "unforeseen"
+        assert "unforeseen" in document["components"]["schemas"]["Problem"]["properties"]["code"]["enum"]
     finally:
         rig.close()
 
