@@ -29,6 +29,6 @@ MENDING = {
     "unknown_app": "Put the app back into the plan, restart collector and worker, then resubmit.",
     "wrong_partition": "Another program wrote it into the wrong partition (murmur2 of the person is right): mend it, resubmit.",
     "received_in_future": "The clock of whoever wrote it is ahead of the broker's: set it right, then resubmit.",
-    "clickhouse_refused": "ClickHouse could not store this row; it was counted. The detail has ClickHouse's own words.",
+    "clickhouse_refused": "ClickHouse could not store this row; it was counted. The detail says what it cannot take.",
 }
 UNKNOWN = "No advice is known for this reason."
