@@ -79,6 +79,7 @@ def test_a_browser_that_was_given_the_token_with_the_address_shows_both_pages(ri
     assert browser.complaints == []
 
 
+@pytest.mark.clickhouse
 def test_without_a_token_only_this_machines_own_names_are_answered(rig: Rig) -> None:
     if rig.settings.sinks.console_token:
         assert rig.get("/", allowed(rig) | {"Host": "numbers.bank.example"}).status == 200
