@@ -11,6 +11,7 @@ import contextlib
 import gc
 import logging
 from collections.abc import Awaitable, Callable, Collection
+from functools import cached_property
 from typing import Any
 
 import faust
@@ -25,6 +26,7 @@ from streams.snapshotting import SnapshotRule, start_of
 from streams.worker.background import check_alive
 from streams.worker.consumer import InOrderConsumer
 from streams.worker.door import Door
+from streams.worker.flow import FlowControl
 from streams.worker.kafka_options import aiokafka_options, faust_credentials
 from streams.worker.others import Others
 from streams.worker.ownership import Ownership
@@ -61,6 +63,11 @@ class WorkerApp(faust.App):
     kafka_options: dict[str, Any]
     door: Door
     stopping: asyncio.Event
+
+    @cached_property
+    def flow_control(self) -> FlowControl:
+        """What holds frames up during a rebalance."""
+        return FlowControl(loop=self.loop)
 
     async def on_start(self) -> None:
         await super().on_start()
@@ -218,9 +225,10 @@ def make_app(settings: Settings) -> WorkerApp:
 
     @table.on_recover
     async def recovered() -> None:
+        round_ = pacing.recovering
         try:  # Faust swallows exceptions here
             await ownership.recovered()
-            pacing.go_on()
+            pacing.go_on(round_)
         except asyncio.CancelledError:
             raise
         except BaseException as error:

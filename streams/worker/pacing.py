@@ -106,6 +106,8 @@ class Pacing:
         self._held: dict[int, deque[Any]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._round = 0  # of assignments: what was held before is not of this one
+        #: The round of the partitions that are being recovered, or were last.
+        self.recovering = 0
         self._open = True
         self._brisk_until = 0.0
 
@@ -168,9 +170,18 @@ class Pacing:
         self._events.own.clear()
         self._merges.own.clear()
 
-    def go_on(self) -> None:
-        """Partitions are assigned and recovered; reading begins at what was committed."""
-        self._open = True
+    def assigned(self) -> None:
+        """Partitions have been shared out, and their recovery begins."""
+        self.recovering = self._round
+
+    def go_on(self, round_: int) -> None:
+        """The partitions of a round are recovered; reading begins at what was committed.
+
+        Nothing is opened for one that is over: Faust lets a recovery end though the next rebalance has begun, and frames that are
+        still on their way then would be joined behind others that were passed over.
+        """
+        if round_ == self._round:
+            self._open = True
 
     async def close(self) -> None:
         """Ends all waiting."""

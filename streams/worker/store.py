@@ -82,6 +82,7 @@ class PartitionStore(Store):
 
     async def on_rebalance(self, assigned: set[Any], revoked: set[Any], newly_assigned: set[Any], generation_id: int = 0) -> None:
         """Before recovery: forgets what is another's now, and fences whoever had what is ours now."""
+        self.app.pacing.assigned()
         changelog = self.table.changelog_topic.topics
         lost = {tp.partition for tp in revoked if tp.topic in changelog}
         for number in lost:

@@ -16,6 +16,7 @@ from kafka import KafkaProducer
 from deploy.kafka.broker import LocalBroker
 from ingest.contract.partition import partition_of
 from ingest.contract.topics import topic_names
+from tests.streams import slow_worker
 from tests.streams.metrics_reader import lag, rejected
 from tests.streams.plain import PlainEvent, recompute
 from tests.streams.worker_rig import PARTITIONS, PLAN, RULES, Feed, Rig, frames, rig_on, wait_for
@@ -26,7 +27,7 @@ EXIT_FATAL = 70
 
 
 #: Kafka gives a dead worker's partitions away after that. Snapshots come often: whoever takes over goes on from one.
-SHORT_SESSION = "checkpoint_ms = 250\nsession_timeout_ms = 6000\nsnapshot_records = 100\nsnapshot_ms = 500"
+SHORT_SESSION = "checkpoint_ms = 250\nsession_timeout_ms = 6000\nsnapshot_records = 20\nsnapshot_ms = 500"
 
 
 @pytest.fixture
@@ -93,6 +94,15 @@ def test_workers_go_on_by_themselves_after_the_broker_was_killed_and_started_aga
             assert worker.stop() < 45, "a stop is bounded, also when nothing can be written any more"
     finally:
         local.stop()
+
+
+def test_frames_that_are_fetched_while_a_rebalance_is_not_quite_over_are_joined(rig: Rig) -> None:
+    rig.feed(0).join()  # there is always more to fetch
+    first = rig.worker(module=slow_worker.__name__).wait_ready()
+    wait_for(lambda: 'footfall_worker_events_total{app="harbor"}' in first.metrics(), 60, "it to read")
+    rig.worker(module=slow_worker.__name__)
+    rig.wait_done()
+    rig.assert_exact()
 
 
 def test_a_worker_frozen_until_another_took_over_changes_no_number(broker: LocalBroker, tmp_path: Path) -> None:

@@ -210,12 +210,12 @@ class Feed(threading.Thread):
 class Worker:
     """A `footfall worker` process."""
 
-    def __init__(self, config: Path, log: Path, port: int) -> None:
+    def __init__(self, config: Path, log: Path, port: int, module: str = "deploy.cli") -> None:
         self.log = log
         self.port = port
         with log.open("ab") as out:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "deploy.cli", "--config", str(config), "worker"],
+                [sys.executable, "-m", module, "--config", str(config), "worker"],
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=out,
@@ -286,14 +286,14 @@ class Rig:
         self.began = datetime.now(UTC)
         create_topics(self.settings)
 
-    def worker(self, plan: str = PLAN, port: int | None = None) -> Worker:
+    def worker(self, plan: str = PLAN, port: int | None = None, module: str = "deploy.cli") -> Worker:
         """Starts one."""
         port = free_port() if port is None else port
         _, text = settings_on(self._bootstrap, self._prefix, plan, f"{self._worker or 'checkpoint_ms = 250'}\nport = {port}")
         number = len(self.workers)
         config = self.folder / f"worker{number}.toml"
         config.write_text(text)
-        self.workers.append(Worker(config, self.folder / f"worker{number}.log", port))
+        self.workers.append(Worker(config, self.folder / f"worker{number}.log", port, module))
         return self.workers[-1]
 
     def feed(self, seconds: float) -> Feed:
