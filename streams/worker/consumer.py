@@ -7,6 +7,7 @@ single first record not at all. Here one agent acknowledges the records of a par
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from faust.transport.drivers.aiokafka import Consumer
@@ -37,7 +38,19 @@ class InOrderConsumer(Consumer):
     async def wait_empty(self) -> None:
         """Before a rebalance and at the end: frames that wait for other partitions are let go, nobody would acknowledge them."""
         self.app.pacing.let_go()
+        self._buffered_partitions.clear()  # of these, Faust would pass frames on even while they are paused
         await super().wait_empty()
+
+    async def seek_to_committed(self) -> Mapping[Any, int]:
+        """Goes back to what was committed, and to the start where nothing was.
+
+        There aiokafka leaves the position where it is: behind what was fetched, and thrown away, during the rebalance.
+        """
+        committed: Mapping[Any, int] = await super().seek_to_committed()
+        fresh = [tp for tp, offset in committed.items() if not offset and self.app.topics.acks_enabled_for(tp.topic)]
+        if fresh:
+            await self._thread.seek_to_beginning(*fresh)
+        return committed
 
     async def _add_gap(self, tp: Any, offset_from: int, offset_to: int) -> None:
         """Not needed."""

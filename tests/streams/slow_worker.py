@@ -9,14 +9,15 @@ from deploy.cli import main
 from streams.worker.consumer import InOrderConsumer
 from streams.worker.pacing import Pacing
 
-_FRAME_S = 0.02
+_FRAME_S = 0.01
 _SEEK_S = 1.5
 
 _seek, _frame = InOrderConsumer.perform_seek, Pacing.frame
 
 
 async def perform_seek(self: InOrderConsumer) -> None:
-    """Leaves time in which frames are fetched."""
+    """What was fetched for paused partitions is thrown away before it; leaves time in which frames are fetched after it."""
+    await self._getmany(active_partitions=set(), timeout=1.0)
     await _seek(self)
     await asyncio.sleep(_SEEK_S)
 
