@@ -34,13 +34,14 @@ class Chromium:
 
     def __init__(self, path: str, folder: Path) -> None:
         root = ["--no-sandbox"] if os.geteuid() == 0 else []
-        self._log = (folder / "chromium.log").open("wb")
-        self._process = subprocess.Popen(
-            [path, *_FLAGS, *root, f"--user-data-dir={folder / 'profile'}", "about:blank"],
-            stdin=subprocess.DEVNULL,
-            stdout=self._log,
-            stderr=self._log,
-        )
+        with (folder / "chromium.log").open("wb") as log:
+            self._process = subprocess.Popen(
+                [path, *_FLAGS, *root, f"--user-data-dir={folder / 'profile'}", "about:blank"],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env={**os.environ, "TMPDIR": "/tmp"},  # the engine in this process has set one too long for a socket's path
+            )
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
@@ -165,4 +166,3 @@ class Chromium:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
-        self._log.close()
